@@ -1,0 +1,101 @@
+/**
+ * Everything the GPU worker can be told, by flags and by the environment, read once, at start, to one value without gaps.
+ * A flag wins over its variable. Defaults are those of the program this one stands in for, unless a comment says otherwise.
+ */
+import { routerUrl } from '../../protocol/router-url.ts';
+import { type LogLevel, logLevels } from './diagnostics.ts';
+import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
+import { type FlagKind, type Flags, UsageError } from './flags.ts';
+
+export const workerFlags = {
+  'gpu-key': 'value',
+  'router-url': 'value',
+  'model-path': 'value',
+  debug: 'optional',
+  help: 'switch',
+  version: 'switch',
+} as const satisfies Readonly<Record<string, FlagKind>>;
+
+export interface WorkerConfig {
+  readonly routerUrl: string;
+  /** Secret. */
+  readonly gpuKey: string;
+  /** A GGUF file; `demo` stands for the model that comes with the program. */
+  readonly modelPath: string;
+  /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
+  readonly gpuLayers: number | null;
+  /** null: chosen from the model and the machine. */
+  readonly threads: number | null;
+  readonly heartbeatMs: number;
+  readonly redial: { readonly msMin: number; readonly msMax: number };
+  readonly jobMsMax: number;
+  readonly logLevel: LogLevel;
+}
+
+const routerDefault = 'auxot.com';
+
+export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags>): WorkerConfig {
+  const url = routerUrl(flags.value('router-url') ?? readString(env, 'AUXOT_ROUTER_URL', routerDefault), '/ws');
+  if (!url.ok) throw new ConfigError('AUXOT_ROUTER_URL', null, url.message, 'Write for example ws://localhost:8080.');
+  const gpuKey = flags.value('gpu-key') ?? readOptional(env, 'AUXOT_GPU_KEY');
+  if (gpuKey === null || gpuKey === '') {
+    const fix = 'Give the key that auxot-router setup printed for workers (adm_…), by --gpu-key or this variable.';
+    throw new ConfigError('AUXOT_GPU_KEY', null, 'no key', fix);
+  }
+  const modelPath = flags.value('model-path') ?? readOptional(env, 'AUXOT_MODEL_FILE');
+  if (modelPath === null || modelPath === '') {
+    const fix =
+      'Give the path of a GGUF file, or the word demo for the small model that comes with this program, by --model-path or this variable.';
+    throw new ConfigError('AUXOT_MODEL_FILE', null, 'no model', fix);
+  }
+  const msMin = readDurationMs(env, 'AUXOT_RECONNECT_DELAY', { fallbackMs: 2000 });
+  const msMax = readDurationMs(env, 'AUXOT_RECONNECT_MAX_DELAY', { fallbackMs: 60_000, minMs: 1 });
+  if (msMax < msMin) {
+    const fix = 'Raise it, or lower AUXOT_RECONNECT_DELAY.';
+    throw new ConfigError('AUXOT_RECONNECT_MAX_DELAY', null, 'shorter than AUXOT_RECONNECT_DELAY', fix);
+  }
+  const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
+  const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
+  return {
+    routerUrl: url.url,
+    gpuKey,
+    modelPath,
+    gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
+    threads: threads === 0 ? null : threads,
+    heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
+    redial: { msMin, msMax },
+    jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
+    logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
+  };
+}
+
+/** `--debug` alone means 1; 2 says no more than 1 yet. */
+function debugLevel(flags: Flags<keyof typeof workerFlags>): boolean {
+  if (!flags.has('debug')) return false;
+  const level = flags.value('debug') ?? '1';
+  if (level !== '1' && level !== '2')
+    throw new UsageError(`auxot-worker: --debug takes 1 or 2, not ${JSON.stringify(level)}`);
+  return true;
+}
+
+export const workerHelp = `auxot-worker: serves a model on this machine to an Auxot router.
+
+Usage: auxot-worker [flags]
+
+  --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault})
+  --gpu-key KEY       the workers' key, adm_…                        (AUXOT_GPU_KEY, required)
+  --model-path FILE   a GGUF file, or "demo" for the small model
+                      that comes with this program                   (AUXOT_MODEL_FILE, required)
+  --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
+  --help, --version
+
+Environment (a .env file in the current directory is read first; the environment wins over it):
+
+  AUXOT_GPU_LAYERS           layers to put on the GPU, 0 for none    (default: as many as fit)
+  AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
+  AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                  (default 10s)
+  AUXOT_RECONNECT_DELAY      shortest wait before dialling again     (default 2s; a new router is dialled at once)
+  AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
+  AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
+  AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
+`;

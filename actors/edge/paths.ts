@@ -1,0 +1,32 @@
+/**
+ * Request paths (spec/http-api §1): base URLs with and without `v1`, doubled slashes and a trailing slash all work, and
+ * nothing is ever redirected.
+ */
+export interface Route {
+  readonly family: 'openai' | 'anthropic' | 'other';
+  /** Below the family's root, without slashes at its ends; percent-decoded. */
+  readonly path: string;
+}
+
+/** Null for a path with `..` in it or with broken percent-encoding: there is nothing at such a place. */
+export function routeOf(url: string): Route | null {
+  const raw = url.split(/[?#]/, 1)[0] ?? '';
+  let path: string;
+  try {
+    path = decodeURIComponent(raw);
+  } catch {
+    return null;
+  }
+  const parts = path.split('/').filter(part => part !== '' && part !== '.');
+  if (parts.includes('..') || path.includes('\0')) return null;
+  const [first, second] = parts;
+  if (first === 'api' && (second === 'openai' || second === 'anthropic')) return below(second, parts.slice(2));
+  if (first === 'v1') return below('openai', parts);
+  return { family: 'other', path: parts.join('/') };
+}
+
+/** Any number of `v1` right behind the root says nothing. */
+function below(family: 'openai' | 'anthropic', parts: readonly string[]): Route {
+  const start = parts.findIndex(part => part !== 'v1');
+  return { family, path: start < 0 ? '' : parts.slice(start).join('/') };
+}

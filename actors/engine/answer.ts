@@ -1,0 +1,125 @@
+/**
+ * What becomes of sampled tokens: characters, then reasoning, text and tool calls, then stop strings; pieces come out.
+ * Pure but for the ids of tool calls, which are given to it.
+ *
+ * A token is one step: when it yields several pieces, the first carries the ids, so that the text given out never goes
+ * beyond what the ids given out say. Tokens that say nothing for a while are given out with an empty piece, as proof that
+ * the job advances.
+ */
+import type { EngineResult, GeneratedToolCall, Piece } from './engine.ts';
+import { type Output, outputParser } from './output-parser.ts';
+import { stopStrings } from './stop-strings.ts';
+import { tokenText } from './token-text.ts';
+import type { TypesOf } from './tool-call-text.ts';
+
+export interface AnswerOptions {
+  readonly detokenize: (tokens: number[], last: number[]) => string;
+  readonly toolsOffered: boolean;
+  readonly typesOf: TypesOf;
+  readonly startsInThought: boolean;
+  readonly stop: readonly string[];
+  /** End after the first call. */
+  readonly oneCall: boolean;
+  readonly callId: (form: 'json' | 'text') => string;
+  readonly now: () => number;
+  readonly onPiece: (piece: Piece) => void;
+  readonly onToolCall: () => void;
+}
+
+export interface Answer {
+  /** Takes the next token; true when the answer is over because of what it said. */
+  push(token: number): boolean;
+  /** The answer is over: gives out what was held back. `ended` says why, as far as the sampler knows. */
+  finish(
+    ended: 'stop' | 'length',
+  ): Pick<EngineResult, 'finishReason' | 'text' | 'reasoning' | 'toolCalls' | 'stopSequence'>;
+  readonly reasoningTokens: number;
+}
+
+/** Longest time that tokens may go ungiven. */
+const quietMsMax = 250;
+
+export function answer(options: AnswerOptions): Answer {
+  const characters = tokenText(options.detokenize);
+  const parser = outputParser(options);
+  const stops = stopStrings(options.stop);
+  const toolCalls: GeneratedToolCall[] = [];
+  let text = '';
+  let reasoning = '';
+  let reasoningTokens = 0;
+  let ids: number[] = [];
+  let lastPieceAt = options.now();
+  let stopped: string | null = null;
+  let over = false;
+
+  const give = (kind: Piece['kind'], said: string): void => {
+    if (kind === 'text') text += said;
+    else reasoning += said;
+    const piece = { kind, text: said, ids };
+    ids = [];
+    lastPieceAt = options.now();
+    options.onPiece(piece);
+  };
+
+  const take = (outputs: readonly Output[]): void => {
+    for (const output of outputs) {
+      if (over) return;
+      switch (output.kind) {
+        case 'reasoning':
+          give('reasoning', output.text);
+          break;
+        case 'text': {
+          const certain = stops.push(output.text);
+          if (certain.text !== '') give('text', certain.text);
+          if (certain.stopped !== null) {
+            stopped = certain.stopped;
+            over = true;
+          }
+          break;
+        }
+        case 'callBegun':
+          options.onToolCall();
+          break;
+        case 'call':
+          toolCalls.push({ id: options.callId(output.form), name: output.name, arguments: output.arguments });
+          over = options.oneCall;
+          break;
+      }
+    }
+  };
+
+  return {
+    push(token) {
+      ids.push(token);
+      const thoughtBefore = parser.inThought;
+      const said = characters.push(token);
+      if (said !== '') take(parser.push(said));
+      if (thoughtBefore || parser.inThought) reasoningTokens += 1;
+      if (ids.length > 0 && options.now() - lastPieceAt > quietMsMax) give(parser.inThought ? 'reasoning' : 'text', '');
+      return over;
+    },
+    finish(ended) {
+      if (!over) {
+        take(parser.push(characters.flush()));
+        take(parser.finish());
+      }
+      if (!over) {
+        const rest = stops.flush();
+        if (rest.text !== '') give('text', rest.text);
+        stopped = rest.stopped;
+      }
+      if (ids.length > 0) give('text', '');
+      const natural = toolCalls.length > 0 ? 'tool_calls' : 'stop';
+      return {
+        finishReason: ended === 'length' && stopped === null ? 'length' : natural,
+        text,
+        reasoning,
+        toolCalls,
+        ...(stopped === null ? {} : { stopSequence: stopped }),
+      };
+    },
+    get reasoningTokens() {
+      return reasoningTokens;
+    },
+  };
+}

@@ -1,0 +1,36 @@
+/** What the engine's two halves say to each other over IPC. Both are of one version, started together. */
+import type {
+  EngineCode,
+  EngineInfo,
+  EngineJob,
+  EngineOptions,
+  EngineResult,
+  Piece,
+  PromptProgress,
+} from './engine.ts';
+
+export type ToEngineProcess =
+  | { readonly type: 'load'; readonly options: EngineOptions }
+  | { readonly type: 'generate'; readonly id: number; readonly job: EngineJob }
+  | { readonly type: 'cancel'; readonly id: number }
+  | { readonly type: 'close' };
+
+export interface EngineFailure {
+  readonly code: EngineCode;
+  readonly message: string;
+}
+
+/** Exactly one `result` or `error` ends a job. */
+export type JobNews =
+  | { readonly id: number; readonly type: 'piece'; readonly piece: Piece }
+  | { readonly id: number; readonly type: 'progress'; readonly progress: PromptProgress }
+  | { readonly id: number; readonly type: 'toolCall' }
+  | { readonly id: number; readonly type: 'result'; readonly result: EngineResult }
+  | { readonly id: number; readonly type: 'error'; readonly failure: EngineFailure };
+
+export type FromEngineProcess =
+  | { readonly type: 'loading'; readonly share: number }
+  | { readonly type: 'loaded'; readonly info: EngineInfo }
+  | { readonly type: 'loadFailed'; readonly failure: EngineFailure }
+  /** All that happened in one turn of the event loop, in order. */
+  | { readonly type: 'news'; readonly news: readonly JobNews[] };

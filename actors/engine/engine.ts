@@ -1,0 +1,143 @@
+/**
+ * The port of an inference engine: a model in memory that answers jobs, several at once.
+ *
+ * E1. Every `generate` settles exactly once: with a result, or with an EngineError that carries a code.
+ * E2. Pieces arrive in order and never split a character. The ids of all pieces of a job, joined, are the tokens it
+ *     sampled (without the one that ended it); the text given out up to a piece follows from the ids up to it.
+ * E3. Nothing is lost silently: a prompt that does not fit is refused with the numbers, an answer that meets the end of
+ *     the context finishes with `length`.
+ */
+import type { Usage } from '../../protocol/job-events.ts';
+
+export interface EngineOptions {
+  readonly modelPath: string;
+  /** Tokens per slot; null = what the model was trained on, at most 8192. */
+  readonly contextSize: number | null;
+  /** Jobs that run at once. */
+  readonly slots: number;
+  /** null = chosen from the size of the model and the processor. */
+  readonly threads: number | null;
+  /** Layers to put on the GPU; null = as many as fit. 0 = none. */
+  readonly gpuLayers: number | null;
+}
+
+export interface EngineInfo {
+  readonly model: string;
+  /** `llama.cpp`, as the wire wants it. */
+  readonly backend: string;
+  /** Tokens per slot, as it really is. */
+  readonly contextSize: number;
+  readonly slots: number;
+  /** 0 = no GPU is used. */
+  readonly vramGb: number;
+  /** Size of the model as people say it (`8B`), '' when the file does not say. */
+  readonly parameters: string;
+  /** Digest of the model file: equal digests mean that tokens may be carried from one worker to another. */
+  readonly modelFile: string;
+  readonly threads: number;
+  readonly gpu: string;
+}
+
+export interface Sampling {
+  readonly temperature?: number | undefined;
+  readonly topP?: number | undefined;
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  readonly seed?: number | undefined;
+  readonly repeatPenalty?: number | undefined;
+  readonly frequencyPenalty?: number | undefined;
+  readonly presencePenalty?: number | undefined;
+  /** Added to the logit of a token id; -100 or less bans it. */
+  readonly logitBias?: Readonly<Record<string, number>> | undefined;
+}
+
+export interface EngineJob extends Sampling {
+  /** Messages in their OpenAI shape. */
+  readonly messages: readonly Readonly<Record<string, unknown>>[];
+  readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** False: the answer ends after its first tool call. */
+  readonly parallelToolCalls?: boolean | undefined;
+  readonly stop?: readonly string[] | undefined;
+  readonly maxTokens?: number | undefined;
+  readonly reasoningEffort?: string | undefined;
+  /** Variables for the chat template, e.g. `enable_thinking`. */
+  readonly templateOptions?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export interface Piece {
+  readonly kind: 'text' | 'reasoning';
+  /** May be empty: tokens that say nothing (yet), such as those of a tool call being written. */
+  readonly text: string;
+  readonly ids: readonly number[];
+}
+
+export interface PromptProgress {
+  readonly total: number;
+  /** Tokens of the prompt that a slot still held from an earlier job. */
+  readonly cached: number;
+  readonly processed: number;
+}
+
+export interface GeneratedToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text of an object. */
+  readonly arguments: string;
+}
+
+export interface EngineResult {
+  readonly finishReason: 'stop' | 'length' | 'tool_calls';
+  /** Here `input` counts only the newly evaluated prompt tokens: the whole prompt is `input + cached`. */
+  readonly usage: Usage;
+  readonly text: string;
+  readonly reasoning: string;
+  readonly toolCalls: readonly GeneratedToolCall[];
+  /** Which stop string ended the answer. */
+  readonly stopSequence?: string | undefined;
+  readonly durationMs: number;
+}
+
+export interface GenerateHooks {
+  readonly signal: AbortSignal;
+  /** At least once a second while the prompt is evaluated, and once when it is done. */
+  readonly onProgress: (progress: PromptProgress) => void;
+  readonly onPiece: (piece: Piece) => void;
+  /** Once, when the first tool call begins to show. */
+  readonly onToolCall: () => void;
+}
+
+/** `restarting` and `broken` end by themselves: the engine comes back to `ready`. `closed` is for ever. */
+export type EngineState = 'loading' | 'ready' | 'restarting' | 'broken' | 'closed';
+
+export interface Engine {
+  readonly state: EngineState;
+  /** What is loaded; null before the first load is done. */
+  readonly info: EngineInfo | null;
+  /** Settles when the model is in memory for the first time, or with the reason why it cannot be. */
+  load(): Promise<EngineInfo>;
+  generate(job: EngineJob, hooks: GenerateHooks): Promise<EngineResult>;
+  close(): Promise<void>;
+}
+
+export type EngineCode =
+  | 'context_length_exceeded'
+  | 'invalid_request'
+  | 'unsupported_parameter'
+  | 'server_overloaded'
+  | 'engine_crashed'
+  | 'engine_unavailable'
+  | 'model_load_failed'
+  | 'cancelled'
+  | 'internal_error';
+
+export class EngineError extends Error {
+  readonly code: EngineCode;
+  readonly retryable: boolean;
+
+  constructor(code: EngineCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = 'EngineError';
+    this.code = code;
+    this.retryable = code === 'engine_crashed' || code === 'engine_unavailable' || code === 'server_overloaded';
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * A GGUF model in this process's memory, through node-llama-cpp: one context, a sequence for each slot, all of them
+ * evaluated in the same batches. Runs in the engine process only, because native code may end its process at any time.
+ *
+ * - The context is never shifted: a prompt that does not fit is refused before anything is evaluated.
+ * - Nothing is compiled or downloaded: prebuilt binaries or an error.
+ */
+import { availableParallelism } from 'node:os';
+import { basename } from 'node:path';
+import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
+import { chatTemplate } from './chat-template.ts';
+import {
+  EngineError,
+  type EngineInfo,
+  type EngineJob,
+  type EngineOptions,
+  type EngineResult,
+  type GenerateHooks,
+} from './engine.ts';
+import { noShift, runJob } from './generation.ts';
+import { readModelFile } from './model-file.ts';
+import { openSlots } from './slots.ts';
+
+export interface LoadedModel {
+  readonly info: EngineInfo;
+  generate(job: EngineJob, hooks: GenerateHooks): Promise<EngineResult>;
+  close(): Promise<void>;
+}
+
+/** A model below this is so small that threads only wait for each other, and that a GPU is not worth waking. */
+const tinyBytes = 64 * 2 ** 20;
+/** Without a wish, no more than this: a model trained on a million tokens would take all memory for its cache. */
+const contextSizeDefault = 8192;
+const waitersMax = 256;
+
+export async function loadModel(options: EngineOptions, onProgress: (share: number) => void): Promise<LoadedModel> {
+  const file = await readModelFile(options.modelPath);
+  const tiny = file.bytes < tinyBytes;
+  const gpuLayers = options.gpuLayers ?? (tiny ? 0 : null);
+  const llama = await getLlama({
+    gpu: gpuLayers === 0 ? false : 'auto',
+    build: 'never',
+    skipDownload: true,
+    logLevel: LlamaLogLevel.error,
+    ...(options.threads === null ? {} : { maxThreads: options.threads }),
+  });
+  const threads = options.threads ?? (tiny ? 1 : Math.min(llama.cpuMathCores, availableParallelism()));
+  const model = await llama.loadModel({
+    modelPath: options.modelPath,
+    gpuLayers: gpuLayers ?? {
+      fitContext: { contextSize: (options.contextSize ?? contextSizeDefault) * options.slots },
+    },
+    onLoadProgress: onProgress,
+  });
+  const contextSize = Math.min(options.contextSize ?? contextSizeDefault, model.trainContextSize);
+  const context = await model.createContext({ sequences: options.slots, contextSize, threads });
+  const sequences = Array.from({ length: options.slots }, () =>
+    context.getSequence({ contextShift: { strategy: noShift } }),
+  );
+
+  const slots = openSlots(sequences, waitersMax);
+  const metadata = model.fileInfo.metadata;
+  const template = chatTemplate({
+    source: metadata.tokenizer?.chat_template ?? null,
+    bos: model.tokens.bosString,
+    eos: model.tokens.eosString,
+  });
+  const info: EngineInfo = {
+    model: metadata.general?.name ?? basename(options.modelPath).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ''),
+    backend: 'llama.cpp',
+    contextSize: context.contextSize,
+    slots: options.slots,
+    vramGb: await vramGb(llama),
+    parameters: metadata.general?.size_label ?? '',
+    modelFile: file.digest,
+    threads,
+    gpu: String(llama.gpu),
+  };
+
+  return {
+    info,
+    async generate(job, hooks) {
+      const prompt = template.render(job);
+      const tokens = tokenize(model, prompt);
+      if (tokens.length >= context.contextSize) {
+        throw new EngineError(
+          'context_length_exceeded',
+          `the prompt has ${tokens.length} tokens, but this worker's context holds ${context.contextSize} and the answer needs room in it: shorten the messages`,
+        );
+      }
+      const sequence = await slots.acquire(tokens, hooks.signal);
+      try {
+        return await runJob(model, sequence, job, prompt, tokens, hooks);
+      } catch (error) {
+        // After a failed evaluation nobody knows what the slot holds.
+        if (!hooks.signal.aborted) await sequence.clearHistory();
+        throw error;
+      } finally {
+        slots.release(sequence);
+      }
+    },
+    async close() {
+      await context.dispose();
+      await model.dispose();
+      await llama.dispose();
+    },
+  };
+}
+
+function tokenize(model: LlamaModel, prompt: string): Token[] {
+  const tokens = model.tokenize(prompt, true);
+  const { bos } = model.tokens;
+  return model.tokens.shouldPrependBosToken && bos !== null && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+}
+
+async function vramGb(llama: Llama): Promise<number> {
+  if (llama.gpu === false) return 0;
+  const { total } = await llama.getVramState();
+  return Math.round((total / 2 ** 30) * 10) / 10;
+}

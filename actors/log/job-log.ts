@@ -1,0 +1,288 @@
+/**
+ * The event log of jobs: append under an epoch, read back, list what is unfinished. Written once, against the store port.
+ *
+ * A job's log is the Redis stream `auxot:{<job>}:log`; the layout of an entry is in protocol/job-events.ts. Unfinished
+ * jobs stand, in order of submission, in the stream `auxot:ready`.
+ *
+ * L1. Entry ids are explicit, so an append repeated after a lost reply is refused by the store, and found to be ours.
+ * L2. A refused append is ours only if the entry at exactly that id has our bytes; any other refusal means a newer writer.
+ * L3. Only the append that creates a job may create its log. To every other, a missing log means that the job is gone.
+ * L4. A job is accepted when both its log and its ready entry are acknowledged, the log first. So a job may stand twice
+ *     in `auxot:ready` (a reply was lost), and never not at all.
+ * L5. Expiry and removal from the index follow the acknowledged end of a job, in a batch of their own: put into the same
+ *     batch, they would run for a stale writer too, and take the log away from the job's new owner.
+ */
+import { envelopeVersion, isTerminal } from '../../protocol/job-events.ts';
+import { comparePositions, origin, type Position } from '../../protocol/position.ts';
+import { FinishedLogs, type SweepResult } from './finished-logs.ts';
+import { entryAfter, follows, LogCorrupt, type LogEntry, parseEntry } from './log-entry.ts';
+import { logKey, readyKey } from './log-keys.ts';
+import { type BatchReply, type Entry, type Store, StoreTrouble, type Words } from './store.ts';
+
+export { LogCorrupt, type LogEntry } from './log-entry.ts';
+export { type Store, StoreTrouble } from './store.ts';
+
+export interface Append {
+  readonly jobId: string;
+  readonly epoch: number;
+  /** Number, within the epoch, of the first event. */
+  readonly sequence: number;
+  readonly count: number;
+  /** JSON array text. */
+  readonly events: string;
+  /** Only `job.submitted`. */
+  readonly creates?: boolean;
+  /** Holds the terminal event. */
+  readonly ends?: boolean;
+}
+
+export type AppendResult =
+  | { readonly kind: 'ok' }
+  /** A newer epoch writes this log: let the job go. */
+  | { readonly kind: 'fenced' }
+  /** The log is not there any more. */
+  | { readonly kind: 'gone' }
+  /** The log has reached its cap; only an append that ends the job is still taken. */
+  | { readonly kind: 'full' };
+
+export interface JobLogOptions {
+  /** How long a finished log can be replayed and resumed: an hour covers a person's look back. */
+  readonly retentionMs: number;
+  /** Cap of one job's events, bytes: two orders above a long answer, and still read in one go. */
+  readonly jobBytesMax: number;
+  /** Cap of all logs together, bytes. Bounds the embedded store's memory. */
+  readonly logsBytesMax: number;
+  /** After this long without an acknowledgement the store counts as down. Longer than a fail-over of Redis Sentinel's default pace is not waited for. */
+  readonly answerMs: number;
+}
+
+export const jobLogDefaults: JobLogOptions = {
+  retentionMs: 3_600_000,
+  jobBytesMax: 32 * 1024 * 1024,
+  logsBytesMax: 64 * 1024 * 1024,
+  answerMs: 5000,
+};
+
+/** A job must always be able to say how it ended, also above its cap. */
+const endBytesMax = 1024 * 1024;
+/** Entries of the index read in one round trip. */
+const indexPage = 1000;
+
+interface OpenJob {
+  bytes: number;
+  /** Where the job stands in the index. Empty when another instance put it there. */
+  readonly readyIds: string[];
+}
+
+const ok: AppendResult = { kind: 'ok' };
+const fenced: AppendResult = { kind: 'fenced' };
+const gone: AppendResult = { kind: 'gone' };
+const full: AppendResult = { kind: 'full' };
+
+export class JobLog {
+  private readonly store: Store;
+  private readonly options: JobLogOptions;
+  private readonly finished: FinishedLogs;
+  private readonly open = new Map<string, OpenJob>();
+
+  constructor(store: Store, options: Partial<JobLogOptions> = {}) {
+    this.store = store;
+    this.options = { ...jobLogDefaults, ...options };
+    this.finished = new FinishedLogs(words => this.run(words), this.options);
+  }
+
+  /** Appends all of `batch` in one round trip. Rejects with StoreTrouble, and then the same batch may be appended again. */
+  async append(batch: readonly Append[]): Promise<AppendResult[]> {
+    const results: AppendResult[] = new Array(batch.length).fill(full);
+    const words: Words[] = [];
+    const sent: { readonly index: number; readonly append: Append; readonly reply: number }[] = [];
+    for (const [index, append] of batch.entries()) {
+      if (!this.fits(append)) continue;
+      sent.push({ index, append, reply: words.length });
+      words.push(xadd(append));
+      if (append.creates === true) words.push(['xadd', readyKey, '*', 'job', append.jobId]);
+    }
+    if (words.length === 0) return results;
+    const replies = await this.run(words, isRefusal);
+    const refused: typeof sent = [];
+    for (const each of sent) {
+      const [error, id] = replies[each.reply] ?? [null, null];
+      if (error !== null) refused.push(each);
+      else results[each.index] = id === null ? gone : ok;
+    }
+    if (refused.length > 0) {
+      const ours = await this.areOurs(refused.map(({ append }) => append));
+      for (const [i, { index }] of refused.entries()) results[index] = ours[i] === true ? ok : fenced;
+    }
+    for (const { index, append, reply } of sent) {
+      const readyId = append.creates === true ? replies[reply + 1]?.[1] : null;
+      this.settle(append, results[index] ?? fenced, typeof readyId === 'string' ? readyId : null);
+    }
+    return results;
+  }
+
+  /** The entries behind `after`, in order. An entry that `after` stands within comes with its remaining events only. */
+  async read(jobId: string, after: Position = origin, limit?: number): Promise<LogEntry[]> {
+    const key = logKey(jobId);
+    const at = `${after.epoch}-${after.number}`;
+    const count: (string | number)[] = limit === undefined ? [] : ['COUNT', limit];
+    const [before, behind] = await this.run([
+      ['xrevrange', key, at, '-', 'COUNT', 1],
+      ['xrange', key, `(${at}`, '+', ...count],
+    ]);
+    const [last] = entriesOf(before);
+    let previous = last === undefined ? null : parseEntry(jobId, last);
+    const entries: LogEntry[] = [];
+    if (previous !== null && previous.epoch === after.epoch) {
+      const behindLast = previous.sequence + previous.count;
+      if (behindLast > after.number + 1) entries.push(entryAfter(previous, after.number));
+    }
+    for (const raw of entriesOf(behind)) {
+      const entry = parseEntry(jobId, raw);
+      if (!follows(previous, entry))
+        throw new LogCorrupt(jobId, entry.epoch, entry.sequence, 'the events before it are missing');
+      entries.push(entry);
+      previous = entry;
+    }
+    const known = this.open.get(jobId);
+    if (known !== undefined && limit === undefined && comparePositions(after, origin) === 0)
+      known.bytes = entries.reduce((bytes, entry) => bytes + entry.bytes, 0);
+    return limit === undefined ? entries : entries.slice(0, limit);
+  }
+
+  /** Ids of the jobs that have not ended, in order of submission. What a crash left behind in the index is tidied away. */
+  async openJobs(): Promise<string[]> {
+    const jobs = new Set<string>();
+    let from = '-';
+    for (;;) {
+      const [page] = await this.run([['xrange', readyKey, from, '+', 'COUNT', indexPage]]);
+      const entries = entriesOf(page);
+      await this.sortIndex(entries, jobs);
+      const last = entries.at(-1);
+      if (last === undefined || entries.length < indexPage) return [...jobs];
+      from = `(${last[0]}`;
+    }
+  }
+
+  /** Removes expired logs from the books, and the oldest finished ones while all logs together exceed the cap. Call it every few seconds. */
+  sweep(now: number): Promise<SweepResult> {
+    let openBytes = 0;
+    for (const { bytes } of this.open.values()) openBytes += bytes;
+    return this.finished.sweep(now, openBytes);
+  }
+
+  /** Waits for the housekeeping under way. The store stays open: whoever opened it closes it. */
+  async close(): Promise<void> {
+    await this.finished.settle();
+  }
+
+  private fits({ jobId, events, ends }: Append): boolean {
+    const bytes = Buffer.byteLength(events);
+    if (ends === true && bytes <= endBytesMax) return true;
+    return (this.open.get(jobId)?.bytes ?? 0) + bytes <= this.options.jobBytesMax;
+  }
+
+  private settle({ jobId, events, ends }: Append, result: AppendResult, readyId: string | null): void {
+    if (result.kind !== 'ok') {
+      if (result.kind !== 'full') this.open.delete(jobId);
+      return;
+    }
+    let job = this.open.get(jobId);
+    if (job === undefined) {
+      job = { bytes: 0, readyIds: [] };
+      this.open.set(jobId, job);
+    }
+    job.bytes += Buffer.byteLength(events);
+    if (readyId !== null) job.readyIds.push(readyId);
+    if (ends !== true) return;
+    this.open.delete(jobId);
+    this.finished.add({ jobId, bytes: job.bytes, readyIds: job.readyIds });
+  }
+
+  /** L2. */
+  private async areOurs(appends: readonly Append[]): Promise<boolean[]> {
+    const replies = await this.run(
+      appends.map((append): Words => ['xrange', logKey(append.jobId), idOf(append), idOf(append)]),
+    );
+    return appends.map((append, i) => {
+      const fields = entriesOf(replies[i])[0]?.[1];
+      if (fields === undefined || fields.length !== 4) return false;
+      const [v, version, e, events] = fields;
+      return v === 'v' && version === envelopeVersion && e === 'e' && events === append.events;
+    });
+  }
+
+  private async sortIndex(entries: readonly Entry[], jobs: Set<string>): Promise<void> {
+    const replies = await this.run(
+      entries.map(([, fields]): Words => ['xrevrange', logKey(fields[1] ?? ''), '+', '-', 'COUNT', 1]),
+    );
+    for (const [i, [readyId, fields]] of entries.entries()) {
+      const jobId = fields[1] ?? '';
+      const [last] = entriesOf(replies[i]);
+      if (last === undefined || endsLog(last)) {
+        this.finished.add({ jobId, bytes: 0, readyIds: [readyId] });
+        continue;
+      }
+      jobs.add(jobId);
+      const known = this.open.get(jobId);
+      if (known === undefined) this.open.set(jobId, { bytes: 0, readyIds: [readyId] });
+      else if (!known.readyIds.includes(readyId)) known.readyIds.push(readyId);
+    }
+  }
+
+  /** One round trip, bounded in time. Any error that `expected` does not name is trouble with the store. */
+  private async run(words: Words[], expected: (error: Error) => boolean = () => false): Promise<BatchReply> {
+    if (words.length === 0) return [];
+    const replies = await answered(this.store.pipeline(words).exec(), this.options.answerMs);
+    if (replies === null) throw new StoreTrouble('The store gave no answer to a batch.');
+    for (const [error] of replies) {
+      if (error !== null && !expected(error)) throw troubleOf(error);
+    }
+    return replies;
+  }
+}
+
+const idOf = ({ epoch, sequence }: Append): string => `${epoch}-${sequence}`;
+
+function xadd(append: Append): Words {
+  const key = logKey(append.jobId);
+  const id = idOf(append);
+  // L3.
+  if (append.creates === true) return ['xadd', key, id, 'v', envelopeVersion, 'e', append.events];
+  return ['xadd', key, 'NOMKSTREAM', id, 'v', envelopeVersion, 'e', append.events];
+}
+
+/** The store's own words for an id that is not above the top one, and for a key that is no stream. */
+const isRefusal = ({ message }: Error): boolean =>
+  message.startsWith('ERR The ID specified in XADD is equal or smaller') || message.startsWith('WRONGTYPE');
+
+const troubleOf = (error: Error): StoreTrouble =>
+  error instanceof StoreTrouble ? error : new StoreTrouble(`The store refused a command: ${error.message}`, error);
+
+async function answered<T>(reply: Promise<T>, withinMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new StoreTrouble(`The store did not answer within ${withinMs} ms.`)), withinMs);
+  });
+  try {
+    return await Promise.race([reply, late]);
+  } catch (error) {
+    throw troubleOf(error instanceof Error ? error : new Error(String(error)));
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** The reply of XRANGE or XREVRANGE. Its shape is the store's promise. */
+const entriesOf = (reply: readonly [Error | null, unknown] | undefined): Entry[] => (reply?.[1] ?? []) as Entry[];
+
+/** Whether the last event of a log's last entry is terminal. A broken entry is not: its job must be recovered, and fail aloud. */
+function endsLog([, fields]: Entry): boolean {
+  try {
+    const events: unknown = JSON.parse(fields[3] ?? '');
+    const last: unknown = Array.isArray(events) ? events.at(-1) : null;
+    return typeof last === 'object' && last !== null && 'type' in last && isTerminal(String(last.type));
+  } catch {
+    return false; // no JSON: the reader of this log says so with its position
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * The answers on their way: which caller waits for which job, how far it has got, and whether it keeps up.
+ *
+ * C1. Bytes go out in order, each once. What a paused caller misses is read back from the log, never kept here.
+ * C2. A caller that takes nothing for `pauseBytes` is paused; when its connection has drained it is woken.
+ * C3. Each caller is told of its end once, and forgotten then.
+ */
+import { comparePositions, type Position } from '../../protocol/position.ts';
+import type { Effect, LoggedEntry, ShardInput } from '../../protocol/shard-messages.ts';
+import type { Diagnostics } from '../config/diagnostics.ts';
+import type { LogEntry } from '../log/job-log.ts';
+import type { Appender } from './appender.ts';
+import type { CallerPort, Clock, LogPort } from './ports.ts';
+
+export interface Caller {
+  readonly streamId: number;
+  readonly jobId: string;
+  readonly port: CallerPort;
+  readonly arrivedAt: number;
+  readonly deadlineAt: number;
+  opened: boolean;
+  paused: boolean;
+  /** Of the last bytes given to the connection. */
+  sent: Position | null;
+  lastWriteAt: number;
+}
+
+export interface CallersParts {
+  readonly clock: Clock;
+  readonly log: LogPort;
+  readonly appender: Appender;
+  readonly diagnostics: Diagnostics;
+  readonly post: (jobId: string, input: ShardInput) => void;
+}
+
+export interface CallersTimes {
+  readonly keepAliveMs: number;
+  readonly openAfterMs: number;
+}
+
+/** Unsent bytes at which a caller is paused: hundreds of chunks, and little when a thousand callers are slow. */
+const pauseBytes = 256 * 1024;
+/** Entries read from the log at a time for a caller that catches up. */
+const pageEntries = 256;
+
+export const endOf = ({ epoch, sequence, count }: LogEntry): Position => ({ epoch, number: sequence + count - 1 });
+export const logged = ({ epoch, sequence, events }: LogEntry): LoggedEntry => ({ epoch, sequence, events });
+
+export class Callers {
+  readonly #times: CallersTimes;
+  readonly #parts: CallersParts;
+  readonly #callers = new Map<number, Caller>();
+  #last = 0;
+
+  constructor(times: CallersTimes, parts: CallersParts) {
+    this.#times = times;
+    this.#parts = parts;
+  }
+
+  get size(): number {
+    return this.#callers.size;
+  }
+
+  [Symbol.iterator](): IterableIterator<Caller> {
+    return this.#callers.values();
+  }
+
+  add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number): Caller {
+    this.#last += 1;
+    const streamId = this.#last;
+    const caller: Caller = {
+      streamId,
+      jobId,
+      port,
+      arrivedAt,
+      deadlineAt,
+      opened: false,
+      paused: false,
+      sent: null,
+      lastWriteAt: arrivedAt,
+    };
+    this.#callers.set(streamId, caller);
+    return caller;
+  }
+
+  respond(streamId: number, status: number, headers: Readonly<Record<string, string>>, body: string): void {
+    const caller = this.#callers.get(streamId);
+    if (caller === undefined) return;
+    caller.port.respond(status, headers, body);
+    this.close(streamId);
+  }
+
+  open({ streamId, status, headers }: Extract<Effect, { kind: 'open' }>): void {
+    const caller = this.#callers.get(streamId);
+    if (caller === undefined || caller.opened) return;
+    caller.opened = true;
+    caller.port.open(status, headers);
+  }
+
+  write(streamId: number, text: string, position: Position): void {
+    const caller = this.#callers.get(streamId);
+    // A paused caller gets this from the log later (C1).
+    if (caller === undefined || caller.paused) return;
+    caller.port.write(text);
+    caller.sent = position;
+    caller.lastWriteAt = this.#parts.clock.now();
+    if (caller.port.bufferedBytes <= pauseBytes) return;
+    caller.paused = true;
+    this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId });
+  }
+
+  end(streamId: number): void {
+    const caller = this.#callers.get(streamId);
+    if (caller === undefined || caller.paused) return;
+    caller.port.end();
+    this.close(streamId);
+  }
+
+  /** The answer is over, or its caller is gone. */
+  close(streamId: number): void {
+    const caller = this.#callers.get(streamId);
+    if (caller === undefined) return;
+    this.#callers.delete(streamId);
+    this.#parts.post(caller.jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId });
+  }
+
+  cut(caller: Caller): void {
+    caller.port.destroy();
+    this.close(caller.streamId);
+  }
+
+  drained(streamId: number): void {
+    const caller = this.#callers.get(streamId);
+    if (caller?.paused !== true || caller.sent === null) return;
+    caller.paused = false;
+    this.#parts.post(caller.jobId, { kind: 'streamWoken', streamId, sent: caller.sent });
+  }
+
+  /** Gives a caller that catches up the log, page by page, until it stands where it wanted to or is too slow again. */
+  async readFor({ streamId, jobId, after, until }: Extract<Effect, { kind: 'read' }>): Promise<void> {
+    const { log, appender, clock, diagnostics, post } = this.#parts;
+    try {
+      const acked = appender.acked(jobId);
+      if (acked !== null && comparePositions(acked, until) < 0) await appender.settled(jobId);
+      for (let from = after; ; ) {
+        const caller = this.#callers.get(streamId);
+        if (caller === undefined || caller.paused) return;
+        const entries = await log.read(jobId, from, pageEntries);
+        const end = entries.at(-1);
+        const last = end === undefined || comparePositions(endOf(end), until) >= 0;
+        post(jobId, { kind: 'streamEntries', streamId, entries: entries.map(logged), last });
+        if (last) return;
+        from = endOf(end);
+        await new Promise<void>(resolve => clock.defer(resolve));
+      }
+    } catch (error) {
+      diagnostics.error('a caller cannot be given the rest of its answer', { jobId, reason: String(error) });
+      const caller = this.#callers.get(streamId);
+      if (caller !== undefined) this.cut(caller);
+    }
+  }
+
+  /** Once a second: heads that are due, comments that keep quiet connections alive, and deadlines the log cannot tell. */
+  sweep(now: number): void {
+    const { appender, post } = this.#parts;
+    const { keepAliveMs, openAfterMs } = this.#times;
+    for (const caller of [...this.#callers.values()]) {
+      if (!appender.working && now > caller.deadlineAt) this.#tooLate(caller);
+      else if (!caller.opened) {
+        if (now - caller.arrivedAt < openAfterMs) continue;
+        post(caller.jobId, { kind: 'streamDue', at: now, streamId: caller.streamId });
+      } else if (!caller.paused && now - caller.lastWriteAt >= keepAliveMs) {
+        caller.lastWriteAt = now;
+        caller.port.write(': keep-alive\n\n');
+      }
+    }
+  }
+
+  /** The deadline passed while the log could not be written: the caller is told without an event (design §2a.12). */
+  #tooLate(caller: Caller): void {
+    if (caller.opened) return this.cut(caller);
+    const body =
+      '{"error":{"message":"the event log could not be written before the deadline","type":"server_error","param":null,"code":"store_unavailable"}}';
+    this.respond(caller.streamId, 503, { 'content-type': 'application/json', 'retry-after': '5' }, body);
+  }
+}

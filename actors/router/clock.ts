@@ -1,0 +1,12 @@
+/** The real clock (port: ports.ts). */
+import type { Clock } from './ports.ts';
+
+export const realClock: Clock = {
+  now: Date.now,
+  after(ms, fire) {
+    const timer = setTimeout(fire, ms);
+    return () => clearTimeout(timer);
+  },
+  // After the reads of this turn of the event loop: what came in together goes on together.
+  defer: run => void setImmediate(run),
+};

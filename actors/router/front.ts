@@ -1,0 +1,475 @@
+/**
+ * The front: owns sockets, timers, the queue and the log's writer, and does the thinking of none of them.
+ *
+ * Everything that arrives becomes an input of the shard that owns its job or connection; what the shards say becomes
+ * appends and, once these are acknowledged, effects. All I/O stands behind ports (ports.ts), so that this very code also
+ * runs in one process under a stepped clock.
+ */
+import { closeCodes } from '../../protocol/codes.ts';
+import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import { slotOf } from '../../protocol/shard-messages.ts';
+import type { Diagnostics } from '../config/diagnostics.ts';
+import { Appender } from './appender.ts';
+import { Callers, endOf, logged } from './callers.ts';
+import { JobQueue } from './job-queue.ts';
+import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
+import { jobIdOf } from './route-frame.ts';
+import { ShardLinks } from './shard-links.ts';
+import { Timers } from './timers.ts';
+import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
+
+export interface FrontOptions {
+  readonly writer: Writer;
+  readonly jobTimeoutMs: number;
+  readonly queueTimeoutMs: number;
+  readonly maxQueue: number;
+  readonly keepAliveMs: number;
+  /** A streamed answer's head goes out after this time even if nothing was said yet (spec/http-api §3.3 item 7). */
+  readonly openAfterMs: number;
+  readonly pingMs: number;
+  /** A worker whose process shows no sign of life for this long is gone; 0: never. */
+  readonly silentMs: number;
+  /** Shown when a request names no model. */
+  readonly modelDefault: string;
+}
+
+export interface FrontParts {
+  readonly clock: Clock;
+  readonly log: LogPort;
+  readonly shards: ShardHost;
+  readonly ids: Ids;
+  readonly keys: KeyPort;
+  readonly diagnostics: Diagnostics;
+  /** The router cannot go on. */
+  readonly failed: (reason: string) => void;
+}
+
+export interface Request {
+  readonly requestId: string;
+  readonly body: Uint8Array;
+  readonly idempotency?: string;
+}
+
+/** Why a request is not taken in; `code` is one of codes.ts. */
+export type Turned = {
+  readonly code: 'store_unavailable' | 'shutting_down' | 'queue_full' | 'server_overloaded';
+  readonly message: string;
+};
+
+/** Characters a job may have waiting for the log before its worker is not read any more, and when it is again. */
+const stopReadingChars = 2 ** 20;
+const startReadingChars = 2 ** 18;
+/** What shards may owe an answer for before workers are not read any more. */
+const batchesMax = 64;
+const inputsMax = 8192;
+const sweepMs = 1000;
+/** After a shutdown's grace, for the jobs that are cut to say so. */
+const lastWordsMs = 2000;
+
+export class Front {
+  readonly #options: FrontOptions;
+  readonly #parts: FrontParts;
+  readonly #links: ShardLinks;
+  readonly #appender: Appender;
+  readonly #timers: Timers;
+  readonly #callers: Callers;
+  readonly #workers: WorkerSockets;
+  readonly #queue: JobQueue;
+  /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
+  readonly #jobs = new Set<string>();
+  #draining = false;
+  #stopSweep: () => void = () => undefined;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(options: FrontOptions, parts: FrontParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { clock, log, diagnostics } = parts;
+    const post = (jobId: string, input: ShardInput): void => this.#post(jobId, input);
+    this.#timers = new Timers(clock, (key, at) => this.#timerFired(key, at));
+    this.#appender = new Appender(
+      log,
+      clock,
+      {
+        release: effects => this.#release(effects),
+        fenced: (jobId, why) => this.#fenced(jobId, why),
+        full: jobId => this.#failJob(jobId, 'log_full', 'the answer is longer than one job may log'),
+        storeChanged: (working, reason) => {
+          if (working) diagnostics.info('the store works again');
+          else diagnostics.error('the store fails: answers are held back and new jobs are refused', { reason });
+        },
+      },
+      diagnostics,
+    );
+    this.#queue = new JobQueue(options, clock, this.#timers, {
+      give: (jobId, workerId, { protocol, workerInstance, modelFile }, at) =>
+        this.#post(jobId, {
+          kind: 'jobMatched',
+          at,
+          jobId,
+          workerId,
+          protocol,
+          ...(workerInstance === undefined ? {} : { workerInstance }),
+          ...(modelFile === undefined ? {} : { modelFile }),
+        }),
+      fail: (jobId, code, message) => this.#failJob(jobId, code, message),
+    });
+    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post });
+    this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
+    this.#links = new ShardLinks(
+      parts.shards,
+      clock,
+      {
+        heard: output => this.#heard(output),
+        rebuild: shard => this.#rebuild(shard),
+        poisoned: input => this.#poisoned(input),
+        gaveUp: (shard, reason) => parts.failed(`shard ${shard} died too often: ${reason}`),
+      },
+      diagnostics,
+    );
+    this.#sweepLater();
+  }
+
+  /** Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. */
+  async recover(): Promise<number> {
+    const { log, clock, diagnostics } = this.#parts;
+    let taken = 0;
+    for (const jobId of await log.openJobs()) {
+      try {
+        const entries = await log.read(jobId);
+        const last = entries.at(-1);
+        if (last === undefined) continue;
+        this.#appender.restored(jobId, endOf(last));
+        const adopt = this.#options.writer;
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries: entries.map(logged), adopt });
+        taken += 1;
+      } catch (error) {
+        diagnostics.error('an open job cannot be taken up', { jobId, reason: String(error) });
+      }
+    }
+    return taken;
+  }
+
+  /** Why no request can be taken in now; null when one can. Asked before the body is read. */
+  turnedAway(): Turned | null {
+    if (this.#draining) return { code: 'shutting_down', message: 'the router is shutting down' };
+    if (!this.#appender.working) return { code: 'store_unavailable', message: 'the event log cannot be written now' };
+    if (this.#queue.full) {
+      return { code: 'queue_full', message: 'too many jobs wait for a worker already (AUXOT_MAX_QUEUE)' };
+    }
+    return null;
+  }
+
+  /** A request with its body. The answer goes to `port`; returns the stream's id. */
+  requestArrived(port: CallerPort, { requestId, body, idempotency }: Request): number {
+    const { clock, ids } = this.#parts;
+    const at = clock.now();
+    const jobId = ids.jobId();
+    const deadlineAt = at + this.#options.jobTimeoutMs;
+    const { streamId } = this.#callers.add(jobId, port, at, deadlineAt);
+    this.#post(jobId, {
+      kind: 'requestArrived',
+      at,
+      streamId,
+      jobId,
+      requestId,
+      writer: this.#options.writer,
+      api: 'openai.chat',
+      body,
+      deadlineAt,
+      modelDefault: this.#options.modelDefault,
+      ...(idempotency === undefined ? {} : { idempotency }),
+    });
+    return streamId;
+  }
+
+  /** The caller's connection is gone, before or after its answer's end. */
+  callerClosed(streamId: number): void {
+    this.#callers.close(streamId);
+    this.#checkIdle();
+  }
+
+  /** The caller's connection has taken all that was written. */
+  callerDrained(streamId: number): void {
+    this.#callers.drained(streamId);
+  }
+
+  /** A worker's socket has opened; returns the connection's id. */
+  workerOpened(port: WorkerPort, remote: string): string {
+    const workerId = this.#parts.ids.workerId();
+    this.#workers.add(workerId, port, remote);
+    this.#post(workerId, { kind: 'workerOpened', at: this.#parts.clock.now(), workerId, remote });
+    return workerId;
+  }
+
+  workerMessage(workerId: string, text: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    const at = this.#parts.clock.now();
+    worker.lastSeenAt = at;
+    const jobId = worker.trusted ? jobIdOf(text) : null;
+    if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
+    else if (this.#queue.holder(jobId) === workerId) this.#post(jobId, { kind: 'jobFrame', at, jobId, workerId, text });
+    // Else it is about a job that this worker does not hold (any more): late by nature, or not its business.
+    if (this.#crowded(1)) this.#pause(worker);
+  }
+
+  /** A pong: the worker's process lives. */
+  workerSeen(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker !== undefined) worker.lastSeenAt = this.#parts.clock.now();
+  }
+
+  workerClosed(workerId: string, code: number): void {
+    this.#workers.remove(workerId, code);
+  }
+
+  health(): { working: boolean; workers: number; slots: number; active: number; queued: number; streams: number } {
+    const { workers, slots, held, waiting } = this.#queue.counts;
+    const { working } = this.#appender;
+    return { working, workers, slots, active: held, queued: waiting, streams: this.#callers.size };
+  }
+
+  /** What connected workers offer. */
+  offers(): WorkerOffer[] {
+    return [...this.#workers].flatMap(({ offer }) => (offer === null ? [] : [offer]));
+  }
+
+  /** What is held; everything is 0 when all is done. */
+  get load(): { jobs: number; callers: number; holders: number; timers: number; appends: number; batches: number } {
+    return {
+      jobs: this.#jobs.size,
+      callers: this.#callers.size,
+      holders: this.#queue.heldJobs,
+      timers: this.#timers.size,
+      appends: this.#appender.pending,
+      batches: this.#links.backlog.batches,
+    };
+  }
+
+  /**
+   * Takes no new jobs, waits up to `graceMs` for those there are, ends the rest with an error that says why, closes the
+   * workers' sockets and ends the shards.
+   */
+  async stop(graceMs: number): Promise<void> {
+    const { clock, diagnostics } = this.#parts;
+    this.#draining = true;
+    this.#queue.close();
+    if (!(await this.#idleWithin(graceMs))) {
+      diagnostics.warn('jobs are cut by the shutdown', { jobs: this.#jobs.size });
+      const at = clock.now();
+      for (const jobId of this.#jobs) this.#post(jobId, { kind: 'jobCancel', at, jobId, reason: 'shutdown' });
+      await this.#idleWithin(lastWordsMs);
+    }
+    this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#stopSweep();
+    this.#timers.stop();
+    this.#appender.stop();
+    await this.#links.stop();
+    for (const { port } of this.#callers) port.destroy();
+  }
+
+  #idleWithin(ms: number): Promise<boolean> {
+    if (this.#jobs.size === 0 && this.#callers.size === 0) return Promise.resolve(true);
+    return new Promise(resolve => {
+      const giveUp = this.#parts.clock.after(ms, () => resolve(false));
+      this.#whenIdle.push(() => {
+        giveUp();
+        resolve(true);
+      });
+    });
+  }
+
+  #checkIdle(): void {
+    if (this.#whenIdle.length === 0 || this.#jobs.size > 0 || this.#callers.size > 0) return;
+    for (const resolve of this.#whenIdle.splice(0)) resolve();
+  }
+
+  /** To the shard that owns the job or the worker's connection. */
+  #post(id: string, input: ShardInput): void {
+    this.#links.post(slotOf(id) % this.#links.count, input);
+  }
+
+  #heard({ chunks, effects }: ShardOutput): void {
+    for (const chunk of chunks) {
+      // The first event of an epoch: the job is ours from here on.
+      if (chunk.sequence === 1) this.#jobs.add(chunk.jobId);
+      this.#appender.add(chunk);
+      if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
+      const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
+      if (worker !== undefined) this.#pause(worker);
+    }
+    this.#appender.flush();
+    this.#release(effects);
+  }
+
+  #release(effects: readonly Effect[]): void {
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case 'write':
+        return this.#callers.write(effect.streamId, effect.text, effect.position);
+      case 'open':
+        return this.#callers.open(effect);
+      case 'respond':
+        this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
+        return this.#checkIdle();
+      case 'end':
+        this.#callers.end(effect.streamId);
+        return this.#checkIdle();
+      case 'read':
+        void this.#callers.readFor(effect);
+        return;
+      case 'sendFrame':
+        return this.#workers.send(effect.workerId, effect.text);
+      case 'ackFrames':
+        return this.#workers.acknowledge(effect.workerId, effect.jobId, effect.attempt, effect.seq);
+      case 'closeWorker':
+        return this.#workers.get(effect.workerId)?.port.close(effect.code, effect.reason);
+      case 'checkKey':
+        void this.#checkKey(effect.workerId, effect.role, effect.key);
+        return;
+      case 'keepWorker': {
+        const worker = this.#workers.get(effect.workerId);
+        if (worker !== undefined) worker.snapshot = effect.snapshot;
+        return;
+      }
+      case 'offerWorker': {
+        const worker = this.#workers.get(effect.workerId);
+        if (worker === undefined) return;
+        worker.offer = effect.offer;
+        return this.#queue.offer(effect.workerId, effect.offer);
+      }
+      case 'withdrawWorker': {
+        const worker = this.#workers.get(effect.workerId);
+        if (worker !== undefined) worker.offer = null;
+        return this.#queue.withdraw(effect.workerId);
+      }
+      case 'enqueueJob':
+        return this.#queue.enqueue(effect);
+      case 'dequeueJob':
+        return this.#queue.dequeue(effect.jobId);
+      case 'freeSlot':
+        return this.#queue.free(effect.jobId, effect.workerId);
+      case 'armTimer':
+        return this.#timers.arm(effect.key, effect.at);
+      case 'disarmTimer':
+        return this.#timers.disarm(effect.key);
+      case 'retireJob':
+        this.#jobs.delete(effect.jobId);
+        this.#appender.forget(effect.jobId);
+        return this.#checkIdle();
+      case 'note':
+        return this.#parts.diagnostics[effect.level](effect.message, effect.fields);
+    }
+  }
+
+  /** Machines of a dead shard as they stand now, for its successor (shard-links.ts L2). */
+  async #rebuild(shard: number): Promise<ShardInput[]> {
+    const mine = (id: string): boolean => slotOf(id) % this.#links.count === shard;
+    const jobs = [...this.#jobs].filter(mine);
+    await Promise.all(jobs.map(jobId => this.#appender.settled(jobId)));
+    const at = this.#parts.clock.now();
+    const inputs: ShardInput[] = [];
+    for (const { workerId, snapshot } of this.#workers) {
+      if (mine(workerId) && snapshot !== null) inputs.push({ kind: 'workerRestored', workerId, snapshot });
+    }
+    for (const jobId of jobs) {
+      const entries = (await this.#parts.log.read(jobId)).map(logged);
+      const workerId = this.#queue.holder(jobId);
+      inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
+    }
+    const open = new Set(jobs);
+    for (const { streamId, jobId, sent, opened, paused } of this.#callers) {
+      if (!open.has(jobId)) continue;
+      inputs.push({ kind: 'streamRestored', streamId, jobId, sent, opened });
+      if (paused) inputs.push({ kind: 'streamPaused', streamId });
+    }
+    return inputs;
+  }
+
+  #poisoned(input: ShardInput): void {
+    const message = 'something about this job kills the thread that handles it';
+    this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
+    if (input.kind === 'requestArrived') {
+      const body = JSON.stringify({ error: { message, type: 'server_error', param: null, code: 'poisoned_input' } });
+      const headers = { 'content-type': 'application/json', 'x-should-retry': 'false' };
+      this.#callers.respond(input.streamId, 500, headers, body);
+    } else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
+    else if ('workerId' in input) {
+      this.#workers.get(input.workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');
+    }
+  }
+
+  #fenced(jobId: string, why: 'fenced' | 'gone'): void {
+    this.#parts.diagnostics.error('a job is let go: its log is not ours any more', { jobId, why });
+    this.#jobs.delete(jobId);
+    this.#timers.disarm(`job:${jobId}`);
+    this.#post(jobId, { kind: 'jobFenced', jobId });
+    const workerId = this.#queue.holder(jobId);
+    if (workerId === undefined) this.#queue.dequeue(jobId);
+    else {
+      this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
+      this.#queue.free(jobId, workerId);
+    }
+    for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
+    this.#checkIdle();
+  }
+
+  #failJob(jobId: string, code: string, message: string): void {
+    this.#post(jobId, { kind: 'jobFail', at: this.#parts.clock.now(), jobId, code, message });
+  }
+
+  #workerGone({ workerId }: WorkerSocket, code: number): void {
+    const at = this.#parts.clock.now();
+    this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
+    const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
+    for (const jobId of this.#queue.remove(workerId)) {
+      this.#post(jobId, { kind: 'jobOrphaned', at, jobId, workerId, reason });
+    }
+  }
+
+  async #checkKey(workerId: string, role: 'admin' | 'tools', key: string): Promise<void> {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    const verdict = await this.#parts.keys.verify(role, key, worker.remote);
+    if (this.#workers.get(workerId) !== worker) return;
+    if (verdict === 'right') {
+      worker.trusted = true;
+      worker.port.trust();
+    }
+    this.#post(workerId, { kind: 'workerKeyChecked', at: this.#parts.clock.now(), workerId, verdict });
+  }
+
+  #pause(worker: WorkerSocket): void {
+    this.#workers.pause(worker, () => !this.#crowded(0.5) && !this.#overflows(worker.workerId));
+  }
+
+  #crowded(share: number): boolean {
+    const { batches, inputs } = this.#links.backlog;
+    return batches > batchesMax * share || inputs > inputsMax * share;
+  }
+
+  #overflows(workerId: string): boolean {
+    return this.#queue.heldBy(workerId).some(jobId => this.#appender.waitingChars(jobId) > startReadingChars);
+  }
+
+  #timerFired(key: string, at: number): void {
+    const [kind, id = ''] = key.split(':');
+    if (kind === 'queue') {
+      this.#failJob(id, 'server_overloaded', 'no worker was free in time (AUXOT_QUEUE_TIMEOUT)');
+    } else this.#post(id, { kind: 'timerFired', at, key });
+  }
+
+  #sweepLater(): void {
+    this.#stopSweep = this.#parts.clock.after(sweepMs, () => {
+      const now = this.#parts.clock.now();
+      this.#links.sweep(now);
+      this.#callers.sweep(now);
+      this.#workers.sweep(now);
+      this.#sweepLater();
+    });
+  }
+}

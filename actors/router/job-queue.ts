@@ -1,0 +1,146 @@
+/**
+ * The queue machine with its surroundings: who holds which job, when slots and jobs are matched, and how long a job may
+ * wait. Matching runs once after all that happened together, so that a freed slot and its next job meet in one tick.
+ */
+
+import { obey, type QueueCommand } from '../../machines/queue.decide.ts';
+import { newQueue, type Queue, queueCounts } from '../../machines/queue.ts';
+import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
+import type { Clock } from './ports.ts';
+import type { Timers } from './timers.ts';
+
+export interface JobQueueEvents {
+  give(jobId: string, workerId: string, offer: WorkerOffer, at: number): void;
+  /** The job cannot wait (any longer). */
+  fail(jobId: string, code: string, message: string): void;
+}
+
+export interface JobQueueLimits {
+  readonly maxQueue: number;
+  readonly queueTimeoutMs: number;
+  readonly jobTimeoutMs: number;
+}
+
+export class JobQueue {
+  readonly #limits: JobQueueLimits;
+  readonly #clock: Clock;
+  readonly #timers: Timers;
+  readonly #events: JobQueueEvents;
+  /** The worker that holds each job: a frame about a job counts only from it. */
+  readonly #holders = new Map<string, string>();
+  #queue: Queue;
+  #matching = false;
+
+  constructor(limits: JobQueueLimits, clock: Clock, timers: Timers, events: JobQueueEvents) {
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#timers = timers;
+    this.#events = events;
+    this.#queue = newQueue(limits.maxQueue);
+  }
+
+  get counts(): ReturnType<typeof queueCounts> {
+    return queueCounts(this.#queue);
+  }
+
+  /** Jobs that a worker holds now. */
+  get heldJobs(): number {
+    return this.#holders.size;
+  }
+
+  /** Whether one more job would have to be refused. */
+  get full(): boolean {
+    const { waiting, freeSlots, waitingMax } = this.#queue;
+    return waiting.length - freeSlots >= waitingMax;
+  }
+
+  holder(jobId: string): string | undefined {
+    return this.#holders.get(jobId);
+  }
+
+  heldBy(workerId: string): readonly string[] {
+    return this.#queue.workers.get(workerId)?.held ?? [];
+  }
+
+  enqueue({ jobId, model, priority, again }: Extract<Effect, { kind: 'enqueueJob' }>): void {
+    const at = this.#clock.now();
+    const { queue, refusal } = obey(this.#queue, { type: 'enqueueJob', at, jobId, model, priority, again });
+    this.#queue = queue;
+    switch (refusal?.code) {
+      case 'queue_full':
+        return this.#events.fail(jobId, 'queue_full', 'too many jobs wait for a worker already (AUXOT_MAX_QUEUE)');
+      case 'shutting_down':
+        return this.#events.fail(jobId, 'shutting_down', 'the router is shutting down');
+      case undefined: {
+        const { queueTimeoutMs, jobTimeoutMs } = this.#limits;
+        if (queueTimeoutMs < jobTimeoutMs) this.#timers.arm(`queue:${jobId}`, at + queueTimeoutMs);
+        return this.#matchSoon();
+      }
+      default:
+        // Known already: a rebuilt shard asks again for what it is owed.
+        return;
+    }
+  }
+
+  dequeue(jobId: string): void {
+    this.#timers.disarm(`queue:${jobId}`);
+    this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId });
+  }
+
+  free(jobId: string, workerId: string): void {
+    if (this.#holders.get(jobId) === workerId) this.#holders.delete(jobId);
+    this.#order({ type: 'freeSlot', at: this.#clock.now(), jobId, workerId });
+    this.#matchSoon();
+  }
+
+  offer(workerId: string, offer: WorkerOffer): void {
+    this.#order({ type: 'offerWorker', at: this.#clock.now(), workerId, offer });
+    this.#matchSoon();
+  }
+
+  withdraw(workerId: string): void {
+    this.#order({ type: 'withdrawWorker', at: this.#clock.now(), workerId });
+  }
+
+  /** The worker is gone. Returns the jobs that it held. */
+  remove(workerId: string): string[] {
+    const orphans: string[] = [];
+    for (const action of this.#order({ type: 'removeWorker', at: this.#clock.now(), workerId })) {
+      if (action.type !== 'reportOrphan') continue;
+      this.#holders.delete(action.params.jobId);
+      orphans.push(action.params.jobId);
+    }
+    return orphans;
+  }
+
+  /** Takes no new jobs any more. */
+  close(): void {
+    this.#order({ type: 'closeQueue', at: this.#clock.now() });
+  }
+
+  #order(command: QueueCommand) {
+    const { queue, actions } = obey(this.#queue, command);
+    this.#queue = queue;
+    return actions;
+  }
+
+  #matchSoon(): void {
+    if (this.#matching) return;
+    this.#matching = true;
+    queueMicrotask(() => {
+      this.#matching = false;
+      this.#match();
+    });
+  }
+
+  #match(): void {
+    const at = this.#clock.now();
+    for (const action of this.#order({ type: 'matchJobs', at })) {
+      if (action.type !== 'giveJob') continue;
+      const { jobId, workerId, offer } = action.params;
+      this.#holders.set(jobId, workerId);
+      this.#timers.disarm(`queue:${jobId}`);
+      this.#events.give(jobId, workerId, offer, at);
+    }
+  }
+}

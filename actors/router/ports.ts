@@ -1,0 +1,77 @@
+/**
+ * What the front needs of the world. Sockets, threads, the store and the clock stand behind these, so that the whole
+ * router also runs in one process under a stepped clock.
+ */
+
+import type { Position } from '../../protocol/position.ts';
+import type { ShardOutput, ToShard } from '../../protocol/shard-messages.ts';
+import type { Append, AppendResult, LogEntry } from '../log/job-log.ts';
+
+export interface Clock {
+  /** Epoch ms. */
+  now(): number;
+  /** Calls `fire` once after `ms`; the returned function takes it back. */
+  after(ms: number, fire: () => void): () => void;
+  /** Calls `run` when what arrived together has been taken in: the end of a tick. */
+  defer(run: () => void): void;
+}
+
+/** A caller's connection, as far as one answer goes. */
+export interface CallerPort {
+  respond(status: number, headers: Readonly<Record<string, string>>, body: string): void;
+  open(status: number, headers: Readonly<Record<string, string>>): void;
+  write(text: string): void;
+  end(): void;
+  /** Cuts the connection: nothing true can be said any more. */
+  destroy(): void;
+  /** Bytes accepted but not yet taken by the network. */
+  readonly bufferedBytes: number;
+}
+
+/** A worker's socket. */
+export interface WorkerPort {
+  send(text: string): void;
+  ping(): void;
+  close(code: number, reason: string): void;
+  /** Drops the connection without a handshake. */
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+  /** Its key is right: limits for strangers no longer hold. */
+  trust(): void;
+  readonly bufferedBytes: number;
+}
+
+/** One shard, in a thread or not. */
+export interface ShardPort {
+  post(message: ToShard): void;
+}
+
+/** Starts shards. `dead` is called once when one ends, for whatever reason. */
+export interface ShardHost {
+  readonly count: number;
+  start(index: number, heard: (output: ShardOutput) => void, dead: (reason: string) => void): ShardPort;
+  /** Ends one that does not answer; `dead` follows. */
+  kill(index: number): void;
+  /** Ends all shards; resolves when they have ended. */
+  stop(): Promise<void>;
+}
+
+/** The part of the job log that the front uses. */
+export interface LogPort {
+  append(batch: readonly Append[]): Promise<readonly AppendResult[]>;
+  read(jobId: string, after?: Position, limit?: number): Promise<readonly LogEntry[]>;
+  openJobs(): Promise<readonly string[]>;
+}
+
+export interface Ids {
+  /** `chatcmpl-` and 24 characters: two hex digits of hash slot and at least 128 unguessable bits. */
+  jobId(): string;
+  /** 32 hex digits. */
+  workerId(): string;
+}
+
+/** Checks keys of workers; `source` is the address they dial from. Never rejects. */
+export interface KeyPort {
+  verify(role: 'admin' | 'tools', key: string, source: string): Promise<'right' | 'wrong' | 'busy' | 'unconfigured'>;
+}

@@ -1,0 +1,153 @@
+/**
+ * The workers' sockets: what was heard of each and when, what still has to be acknowledged, and whether it is read.
+ *
+ * W1. A worker that is faster than the log is not read for a while, and that silence is not held against it.
+ * W2. A worker of which nothing is heard for `silentMs`, not even a pong, is gone.
+ * W3. A worker that does not read what it is sent is cut off at `bufferBytesMax`.
+ */
+import { closeCodes } from '../../protocol/codes.ts';
+import type { WorkerOffer } from '../../protocol/shard-messages.ts';
+import type { Diagnostics } from '../config/diagnostics.ts';
+import type { Clock, WorkerPort } from './ports.ts';
+
+export interface WorkerSocket {
+  readonly workerId: string;
+  readonly port: WorkerPort;
+  readonly remote: string;
+  lastSeenAt: number;
+  /** The connection's machine as its shard last told it. */
+  snapshot: string | null;
+  /** Its key is right: frames about jobs are for the jobs. */
+  trusted: boolean;
+  offer: WorkerOffer | null;
+  paused: boolean;
+  /** Acknowledgements not yet sent, by job. */
+  readonly acks: Map<string, { readonly attempt: number; readonly seq: number }>;
+}
+
+export interface WorkerTimes {
+  readonly pingMs: number;
+  readonly silentMs: number;
+}
+
+const bufferBytesMax = 64 * 2 ** 20;
+/** Acknowledgements of this time go together: a worker only needs them to forget what it keeps for a redial. */
+const ackMs = 100;
+/** How soon to look again whether a worker may be read. */
+const lookAgainMs = 1;
+
+export class WorkerSockets {
+  readonly #times: WorkerTimes;
+  readonly #clock: Clock;
+  readonly #diagnostics: Diagnostics;
+  readonly #gone: (worker: WorkerSocket, code: number) => void;
+  readonly #sockets = new Map<string, WorkerSocket>();
+  #acking = false;
+
+  constructor(
+    times: WorkerTimes,
+    clock: Clock,
+    diagnostics: Diagnostics,
+    gone: (worker: WorkerSocket, code: number) => void,
+  ) {
+    this.#times = times;
+    this.#clock = clock;
+    this.#diagnostics = diagnostics;
+    this.#gone = gone;
+  }
+
+  [Symbol.iterator](): IterableIterator<WorkerSocket> {
+    return this.#sockets.values();
+  }
+
+  get(workerId: string): WorkerSocket | undefined {
+    return this.#sockets.get(workerId);
+  }
+
+  add(workerId: string, port: WorkerPort, remote: string): void {
+    this.#sockets.set(workerId, {
+      workerId,
+      port,
+      remote,
+      lastSeenAt: this.#clock.now(),
+      snapshot: null,
+      trusted: false,
+      offer: null,
+      paused: false,
+      acks: new Map(),
+    });
+  }
+
+  /** The socket has closed, or is given up. Told once. */
+  remove(workerId: string, code: number): void {
+    const worker = this.#sockets.get(workerId);
+    if (worker === undefined) return;
+    this.#sockets.delete(workerId);
+    this.#gone(worker, code);
+  }
+
+  send(workerId: string, text: string): void {
+    const worker = this.#sockets.get(workerId);
+    if (worker === undefined) return;
+    worker.port.send(text);
+    const { bufferedBytes } = worker.port;
+    if (bufferedBytes <= bufferBytesMax) return;
+    this.#diagnostics.warn('a worker does not read its socket', { workerId, bufferedBytes });
+    this.#cut(worker, closeCodes.overflow, 'this worker does not read its frames');
+  }
+
+  acknowledge(workerId: string, jobId: string, attempt: number, seq: number): void {
+    this.#sockets.get(workerId)?.acks.set(jobId, { attempt, seq });
+    if (this.#acking) return;
+    this.#acking = true;
+    this.#clock.after(ackMs, () => {
+      this.#acking = false;
+      for (const { workerId: id, acks } of this.#sockets.values()) {
+        for (const [job, { attempt: n, seq: last }] of acks) {
+          this.send(id, `{"type":"ack","job_id":${JSON.stringify(job)},"attempt":${n},"seq":${last}}`);
+        }
+        acks.clear();
+      }
+    });
+  }
+
+  /** Stops reading the worker until `mayRead` says yes. */
+  pause(worker: WorkerSocket, mayRead: () => boolean): void {
+    if (worker.paused) return;
+    worker.paused = true;
+    worker.port.pause();
+    const look = (): void => {
+      if (this.#sockets.get(worker.workerId) !== worker) return;
+      worker.lastSeenAt = this.#clock.now();
+      if (!mayRead()) {
+        this.#clock.after(lookAgainMs, look);
+        return;
+      }
+      worker.paused = false;
+      worker.port.resume();
+    };
+    this.#clock.after(lookAgainMs, look);
+  }
+
+  /** Once a second. */
+  sweep(now: number): void {
+    const { pingMs, silentMs } = this.#times;
+    for (const worker of [...this.#sockets.values()]) {
+      const silenceMs = now - worker.lastSeenAt;
+      if (silentMs > 0 && silenceMs >= silentMs) {
+        this.#diagnostics.warn('a worker is silent and counts as gone', { workerId: worker.workerId, silenceMs });
+        this.#cut(worker, closeCodes.silent, 'no sign of life');
+      } else if (silenceMs >= pingMs) worker.port.ping();
+    }
+  }
+
+  closeAll(code: number, reason: string): void {
+    for (const { port } of this.#sockets.values()) port.close(code, reason);
+  }
+
+  #cut(worker: WorkerSocket, code: number, reason: string): void {
+    worker.port.close(code, reason);
+    worker.port.terminate();
+    this.remove(worker.workerId, code);
+  }
+}

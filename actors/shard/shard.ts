@@ -1,0 +1,365 @@
+/**
+ * One shard: the job, stream and worker-connection machines of some hash slots, as a function of its inputs.
+ *
+ * `handle` takes a batch and gives back events to append and effects to carry out; it reads no clock, rolls no dice and
+ * waits for nothing. So the same inputs give the same outputs, in a thread, in a simulation and after a death.
+ *
+ * Token frames of one batch become one event per job (group by tick): see `Draft`.
+ */
+import {
+  acceptToken,
+  adoptJob,
+  assignJob,
+  cancelJob,
+  completeJob,
+  type Decision,
+  type Draft,
+  expireJob,
+  failAtWorker,
+  failJob,
+  orphanJob,
+  outputEvent,
+  stopAtWorker,
+} from '../../machines/job.decide.ts';
+import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
+import { isTerminal } from '../../protocol/job-events.ts';
+import type { Position } from '../../protocol/position.ts';
+import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
+import { jobFrame, parseWorkerFrame, serialiseFrame } from '../../protocol/worker-frames.ts';
+import { parseChatBody } from './request.ts';
+import { Streams } from './streams.ts';
+import type { WorkerRules } from './workers.ts';
+import { Workers } from './workers.ts';
+
+/** A job that this shard holds, and what happened to it in the batch at hand. */
+interface LiveJob {
+  job: Job;
+  draft: Draft | null;
+  chunk: OpenChunk | null;
+}
+
+interface OpenChunk {
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly events: string[];
+  readonly effects: Effect[];
+  creates: boolean;
+  ends: boolean;
+}
+
+type Input<K extends ShardInput['kind']> = Extract<ShardInput, { kind: K }>;
+
+export class Shard {
+  readonly #jobs = new Map<string, LiveJob>();
+  readonly #streams = new Streams();
+  readonly #workers: Workers;
+  /** Jobs touched by the batch at hand, in the order in which they were. */
+  #touched = new Set<LiveJob>();
+  #effects: Effect[] = [];
+
+  constructor(rules: WorkerRules) {
+    this.#workers = new Workers(rules, effect => this.#effects.push(effect));
+  }
+
+  handle(batch: ShardBatch): ShardOutput {
+    for (const input of batch.inputs) this.#take(input);
+    const chunks: Chunk[] = [];
+    for (const live of this.#touched) {
+      this.#speak(live, batch.inputs.at(-1));
+      if (live.chunk !== null) chunks.push(sealed(live, live.chunk));
+      live.chunk = null;
+      this.#forgetIfDone(live);
+    }
+    const effects = this.#effects;
+    this.#touched = new Set();
+    this.#effects = [];
+    return { n: batch.n, chunks, effects };
+  }
+
+  /** How much the shard holds; all zero when everything is done. */
+  get size(): { jobs: number; streams: number; workers: number } {
+    return { jobs: this.#jobs.size, streams: this.#streams.size, workers: this.#workers.size };
+  }
+
+  #take(input: ShardInput): void {
+    switch (input.kind) {
+      case 'jobFrame':
+        return this.#frameArrived(input);
+      case 'requestArrived':
+        return this.#requestArrived(input);
+      case 'jobMatched':
+        return this.#decided(input.jobId, job => assignJob(job, input));
+      case 'jobOrphaned':
+        return this.#decided(input.jobId, job => orphanJob(job, input.workerId, input.reason, input.at));
+      case 'jobCancel':
+        return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
+      case 'jobFail':
+        return this.#decided(input.jobId, job => failJob(job, input.code, input.message, input.at));
+      case 'jobFenced':
+        this.#jobs.delete(input.jobId);
+        return;
+      case 'streamClosed':
+        return this.#streamClosed(input);
+      case 'streamDue':
+        this.#effects.push(...this.#streams.openEarly(input.streamId));
+        return;
+      case 'streamPaused':
+        return this.#streams.pause(input.streamId);
+      case 'streamWoken':
+        this.#streamWoken(input);
+        return;
+      case 'streamEntries':
+        this.#effects.push(...this.#streams.catchUp(input.streamId, positioned(input.entries), input.last));
+        return;
+      case 'jobRestored':
+        return this.#jobRestored(input);
+      case 'streamRestored':
+        return this.#streamRestored(input);
+      case 'timerFired':
+        if (input.key.startsWith('job:')) return this.#decided(input.key.slice(4), job => expireJob(job, input.at));
+        return this.#workers.take(input);
+      case 'workerOpened':
+      case 'workerFrame':
+      case 'workerKeyChecked':
+      case 'workerClosed':
+      case 'workerRestored':
+        return this.#workers.take(input);
+    }
+  }
+
+  #requestArrived(input: Input<'requestArrived'>): void {
+    const parsed = parseChatBody(input.body, input.modelDefault);
+    if (!parsed.ok) {
+      const { status, headers, body } = parsed.answer;
+      this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
+      return;
+    }
+    const { at, jobId, writer, deadlineAt, idempotency, requestId } = input;
+    const { request, answer } = parsed;
+    const submitted: JobSubmitted = {
+      type: 'job.submitted',
+      at,
+      jobId,
+      instance: writer.instance,
+      boot: writer.boot,
+      priority: 0,
+      deadlineAt,
+      request,
+      answer,
+      requestId,
+      ...(idempotency === undefined ? {} : { idempotency }),
+    };
+    const [job, actions] = begin(submitted);
+    const live: LiveJob = { job, draft: null, chunk: null };
+    this.#jobs.set(jobId, live);
+    this.#streams.open(input.streamId, submitted);
+    const chunk = this.#chunkOf(live, { epoch: 1, number: 1 });
+    chunk.events.push(JSON.stringify(submitted));
+    chunk.creates = true;
+    this.#carry(live, chunk, actions);
+  }
+
+  #frameArrived({ jobId, workerId, text, at }: Input<'jobFrame'>): void {
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) return;
+    const parsed = parseWorkerFrame(text);
+    if (!parsed.ok) {
+      if (parsed.kind === 'type') return this.#note('debug', 'frame of an unknown type ignored', { jobId, workerId });
+      this.#note('warn', 'broken frame from a worker', { jobId, workerId, problem: parsed.message });
+      return this.#decided(jobId, job =>
+        failJob(job, 'worker_error', `the worker sent a broken frame: ${parsed.message}`, at),
+      );
+    }
+    const { frame } = parsed;
+    switch (frame.type) {
+      case 'token': {
+        const taken = acceptToken(live.job, live.draft, workerId, frame);
+        if (taken.ok) {
+          if (!taken.joins) this.#speak(live, { at });
+          live.draft = taken.piece;
+          this.#touched.add(live);
+        } else if (taken.refusal.code === 'sequence_gap') {
+          this.#note('warn', 'a token frame is missing', { jobId, workerId, seq: frame.seq ?? 0 });
+          this.#decided(jobId, job => orphanJob(job, workerId, 'worker_lost', at));
+        }
+        return;
+      }
+      case 'complete':
+        return this.#decided(jobId, job => completeJob(job, workerId, frame, at), at);
+      case 'error':
+        return this.#decided(jobId, job => failAtWorker(job, workerId, frame, at), at);
+      case 'cancelled':
+        return this.#decided(jobId, job => stopAtWorker(job, workerId, frame.attempt, at), at);
+      case 'job.overload':
+        return this.#decided(
+          jobId,
+          job =>
+            failAtWorker(
+              job,
+              workerId,
+              { type: 'error', job_id: jobId, error: 'the worker is over its provider limit', code: 'overloaded' },
+              at,
+            ),
+          at,
+        );
+      default:
+        // Progress and display frames: proof of life, which the front has noted.
+        return;
+    }
+  }
+
+  /** Obeys or refuses a command; what was said before it is written down first. */
+  #decided(jobId: string, decide: (job: Job) => Decision, at?: number): void {
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) return;
+    if (live.draft !== null) this.#speak(live, { at: at ?? live.job.submitted.at });
+    const decision = decide(live.job);
+    if (!decision.ok) return;
+    for (const event of decision.events) this.#happen(live, event);
+  }
+
+  /** Turns what the worker said in this batch into an event. */
+  #speak(live: LiveJob, input: { readonly at?: number } | ShardInput | undefined): void {
+    const { draft } = live;
+    if (draft === null) return;
+    live.draft = null;
+    const at = input !== undefined && 'at' in input && input.at !== undefined ? input.at : live.job.submitted.at;
+    const { jobId, workerId, protocol, attempt } = live.job.state.context;
+    this.#happen(live, outputEvent(live.job, draft, at));
+    if (protocol < 2 || workerId === null || draft.seq === 0) return;
+    live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });
+  }
+
+  #happen(live: LiveJob, event: JobEvent): void {
+    const [job, actions] = evolve(live.job, event);
+    live.job = job;
+    const chunk = this.#chunkOf(live, job.position);
+    chunk.events.push(JSON.stringify(event));
+    if (isTerminal(event.type)) chunk.ends = true;
+    chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
+    this.#carry(live, chunk, actions);
+  }
+
+  #carry(live: LiveJob, chunk: OpenChunk, actions: readonly JobAction[]): void {
+    for (const action of actions) chunk.effects.push(...effectsOf(action, live.job));
+  }
+
+  #chunkOf(live: LiveJob, first: Position): OpenChunk {
+    this.#touched.add(live);
+    live.chunk ??= { epoch: first.epoch, sequence: first.number, events: [], effects: [], creates: false, ends: false };
+    return live.chunk;
+  }
+
+  #streamClosed({ streamId, at }: Input<'streamClosed'>): void {
+    const jobId = this.#streams.close(streamId);
+    if (jobId === null) return;
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) return;
+    if (!isOver(live.job) && !this.#streams.watched(jobId)) {
+      this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
+    }
+    this.#forgetIfDone(live);
+  }
+
+  #streamWoken({ streamId, sent }: Input<'streamWoken'>): void {
+    const jobId = this.#streams.jobOf(streamId);
+    const live = jobId === null ? undefined : this.#jobs.get(jobId);
+    if (jobId === null || live === undefined) return;
+    this.#streams.wake(streamId, sent);
+    this.#effects.push({ kind: 'read', streamId, jobId, after: sent, until: live.job.position });
+  }
+
+  #jobRestored({ jobId, entries, adopt, at, workerId }: Input<'jobRestored'>): void {
+    const job = this.#replayed(jobId, entries);
+    if (job === null) return;
+    const live: LiveJob = { job, draft: null, chunk: null };
+    this.#jobs.set(jobId, live);
+    this.#touched.add(live);
+    this.#streams.remember(jobId, [...positioned(entries)]);
+    if (adopt !== undefined) this.#decided(jobId, now => adoptJob(now, adopt, at));
+    else if (workerId === undefined && job.state.context.workerId !== null) {
+      const holder = job.state.context.workerId;
+      this.#decided(jobId, now => orphanJob(now, holder, 'worker_lost', at));
+    }
+    // Nothing of this needs an event to be acknowledged first: the log it follows from is.
+    for (const action of owed(live.job)) this.#effects.push(...effectsOf(action, live.job));
+  }
+
+  #replayed(jobId: string, entries: readonly LoggedEntry[]): Job | null {
+    try {
+      return replay([...positioned(entries)].map(([event]) => event));
+    } catch (error) {
+      // A log that cannot be: this job alone stops (style §2), its callers are told, the shard goes on.
+      const message = error instanceof Error ? error.message : String(error);
+      this.#note('error', message, { jobId, code: 'log_corrupt' });
+      return null;
+    }
+  }
+
+  #streamRestored({ streamId, jobId, sent, opened }: Input<'streamRestored'>): void {
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) {
+      this.#effects.push(...Streams.broken(streamId, opened));
+      return;
+    }
+    this.#effects.push(...this.#streams.restore(streamId, live.job.submitted, sent, opened));
+  }
+
+  #forgetIfDone(live: LiveJob): void {
+    const { jobId } = live.job.submitted;
+    if (isOver(live.job) && live.chunk === null && !this.#streams.watched(jobId)) this.#jobs.delete(jobId);
+  }
+
+  #note(level: 'debug' | 'warn' | 'error', message: string, fields: Record<string, string | number>): void {
+    this.#effects.push({ kind: 'note', level, message, fields });
+  }
+}
+
+function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
+  switch (type) {
+    case 'requestWorker':
+      return [{ kind: 'enqueueJob', ...params }];
+    case 'withdrawRequest':
+      return [{ kind: 'dequeueJob', ...params }];
+    case 'sendJob': {
+      const { jobId, workerId, attempt, protocol } = params;
+      const frame = jobFrame(jobId, attempt, job.submitted.request, protocol >= 2 ? 2 : 1);
+      return [{ kind: 'sendFrame', workerId, text: serialiseFrame(frame) }];
+    }
+    case 'cancelAtWorker': {
+      const { jobId, workerId, attempt } = params;
+      const frame = { type: 'cancel', job_id: jobId, ...(job.state.context.protocol >= 2 ? { attempt } : {}) } as const;
+      return [{ kind: 'sendFrame', workerId, text: serialiseFrame(frame) }];
+    }
+    case 'freeSlot':
+      return [{ kind: 'freeSlot', ...params }];
+    case 'armDeadline':
+      return [{ kind: 'armTimer', key: `job:${params.jobId}`, at: params.at }];
+    case 'finishJob':
+      return [
+        { kind: 'disarmTimer', key: `job:${params.jobId}` },
+        { kind: 'retireJob', jobId: params.jobId },
+      ];
+  }
+}
+
+function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
+  return {
+    jobId: live.job.submitted.jobId,
+    epoch: chunk.epoch,
+    sequence: chunk.sequence,
+    count: chunk.events.length,
+    events: chunk.events.join(','),
+    creates: chunk.creates,
+    ends: chunk.ends,
+    effects: chunk.effects,
+  };
+}
+
+/** The events of entries with where they stand. */
+export function* positioned(entries: readonly LoggedEntry[]): Generator<[JobEvent, Position]> {
+  for (const { epoch, sequence, events } of entries) {
+    for (const [index, event] of events.entries()) yield [event, { epoch, number: sequence + index }];
+  }
+}

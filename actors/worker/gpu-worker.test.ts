@@ -1,0 +1,492 @@
+/** A worker with a scripted engine, against scripted routers of both versions over real sockets. */
+import type { AddressInfo } from 'node:net';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type WebSocket, WebSocketServer } from 'ws';
+import { parseWorkerFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
+import { silentDiagnostics } from '../config/diagnostics.ts';
+import {
+  type Engine,
+  EngineError,
+  type EngineInfo,
+  type EngineOptions,
+  type EngineResult,
+  type EngineState,
+  type GenerateHooks,
+} from '../engine/engine.ts';
+import { systemClock } from './clock.ts';
+import { type EngineEvents, type GpuWorker, gpuWorker } from './gpu-worker.ts';
+import { dialWs } from './socket.ws.ts';
+
+const policy = {
+  model_name: 'demo',
+  quantization: '',
+  context_size: 2048,
+  max_parallelism: 2,
+  capabilities: ['chat'],
+};
+
+/** An engine whose load and jobs are finished by hand. */
+function scriptedEngine(options: EngineOptions, events: EngineEvents) {
+  const jobs: {
+    readonly hooks: GenerateHooks;
+    readonly resolve: (result: EngineResult) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
+  const info: EngineInfo = {
+    model: 'auxot-demo',
+    backend: 'llama.cpp',
+    contextSize: options.contextSize ?? 1024,
+    slots: options.slots,
+    vramGb: 0,
+    parameters: '1M',
+    modelFile: 'sha256:00',
+    threads: 1,
+    gpu: 'false',
+  };
+  let loaded: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | null = null;
+  let state: EngineState = 'loading';
+  const engine: Engine = {
+    get state() {
+      return state;
+    },
+    get info() {
+      return state === 'loading' ? null : info;
+    },
+    load: () =>
+      new Promise((resolve, reject) => {
+        loaded = { resolve, reject };
+      }),
+    generate: (_job, hooks) =>
+      new Promise((resolve, reject) => {
+        jobs.push({ hooks, resolve, reject });
+        hooks.signal.addEventListener('abort', () => reject(new EngineError('cancelled', 'cancelled')));
+      }),
+    close: async () => {
+      state = 'closed';
+    },
+  };
+  const enter = (next: EngineState): void => {
+    state = next;
+    events.onState(next);
+  };
+  return {
+    engine,
+    options,
+    jobs,
+    enter,
+    finishLoad: () => {
+      enter('ready');
+      loaded?.resolve(info);
+    },
+    failLoad: (message: string) => loaded?.reject(new EngineError('model_load_failed', message)),
+    closed: () => state === 'closed',
+  };
+}
+
+const result: EngineResult = {
+  finishReason: 'stop',
+  usage: { input: 7, cached: 3, output: 2, reasoning: 0 },
+  text: 'Hi!',
+  reasoning: '',
+  toolCalls: [],
+  durationMs: 12,
+};
+
+interface World {
+  readonly worker: GpuWorker;
+  readonly engines: ReturnType<typeof scriptedEngine>[];
+  /** Every connection so far, with what was heard on it. */
+  readonly lines: { readonly socket: WebSocket; readonly heard: WorkerFrame[]; closed: number | null }[];
+  send(frame: object): void;
+  /** The next frame of a type on the newest connection, each only once. */
+  next<T extends WorkerFrame['type']>(type: T): Promise<Extract<WorkerFrame, { type: T }>>;
+}
+
+async function inWorld(
+  ack: (connection: number) => object,
+  run: (world: World) => Promise<void>,
+): Promise<void> {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
+  await new Promise(resolve => server.once('listening', resolve));
+  const lines: World['lines'] = [];
+  server.on('connection', socket => {
+    const line: World['lines'][number] = { socket, heard: [], closed: null };
+    lines.push(line);
+    socket.on('close', code => {
+      line.closed = code;
+    });
+    socket.on('message', (data: Buffer) => {
+      const parsed = parseWorkerFrame(data.toString());
+      if (!parsed.ok) throw new Error(`the worker sent ${data}: ${parsed.message}`);
+      line.heard.push(parsed.frame);
+      if (parsed.frame.type === 'hello') socket.send(JSON.stringify(ack(lines.length)));
+    });
+  });
+  const engines: World['engines'] = [];
+  const { port } = server.address() as AddressInfo;
+  const worker = gpuWorker({
+    routerUrl: `ws://127.0.0.1:${port}/ws`,
+    gpuKey: 'adm_key',
+    instanceId: 'worker-1',
+    modelPath: 'demo.gguf',
+    threads: null,
+    gpuLayers: null,
+    heartbeatMs: 60_000,
+    redial: { msMin: 20, msMax: 50 },
+    jobMsMax: 60_000,
+    openEngine: (options, events) => {
+      const scripted = scriptedEngine(options, events);
+      engines.push(scripted);
+      return scripted.engine;
+    },
+    dial: dialWs,
+    clock: systemClock,
+    random: Math.random,
+    diagnostics: silentDiagnostics,
+  });
+  const taken = new Set<WorkerFrame>();
+  try {
+    worker.start();
+    await run({
+      worker,
+      engines,
+      lines,
+      send: frame => lines.at(-1)?.socket.send(JSON.stringify(frame)),
+      async next(type) {
+        let found: WorkerFrame | undefined;
+        await until(() => {
+          found = lines.at(-1)?.heard.find(frame => frame.type === type && !taken.has(frame));
+          return found !== undefined;
+        }, `a ${type} frame`);
+        if (found === undefined) throw new Error('unreachable');
+        taken.add(found);
+        return found as Extract<WorkerFrame, { type: typeof type }>;
+      },
+    });
+  } finally {
+    await worker.stop();
+    for (const client of server.clients) client.terminate();
+    await new Promise(resolve => server.close(resolve));
+  }
+}
+
+async function until(done: () => boolean, what: string): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!done()) {
+    if (Date.now() > end) throw new Error(`${what} did not come within 5 s`);
+    await new Promise(resolve => setTimeout(resolve, 5));
+  }
+}
+
+const ack1 = () => ({ type: 'hello_ack', success: true, gpu_id: 'ab', policy });
+const ack2 = () => ({ ...ack1(), protocol_version: 2 });
+const job = { type: 'job', job_id: 'j1', attempt: 1, messages: [{ role: 'user', content: 'Hi' }] };
+const first = <T>(items: readonly T[]): T => {
+  const [item] = items;
+  if (item === undefined) throw new Error('there is none');
+  return item;
+};
+
+test('a version 2 router: one connection, not ready until the model is loaded, then config', () =>
+  inWorld(ack2, async ({ engines, lines, next }) => {
+    const hello = await next('hello');
+    assert.is(hello.gpu_key, 'adm_key');
+    assert.is(hello.protocol_version, 2);
+    assert.is(hello.instance_id, 'worker-1');
+    assert.is(hello.ready, false);
+    assert.equal(hello.capabilities, { backend: 'pending', model: 'pending', ctx_size: 0 });
+    assert.is((await next('status')).state, 'loading');
+    const { options, finishLoad } = first(engines);
+    assert.equal([options.contextSize, options.slots], [2048, 2]);
+    finishLoad();
+    const config = await next('config');
+    assert.is(config.model_file, 'sha256:00');
+    assert.equal(config.capabilities, {
+      backend: 'llama.cpp',
+      model: 'auxot-demo',
+      ctx_size: 2048,
+      parameters: '1M',
+      total_slots: 2,
+      model_capabilities: ['chat'],
+    });
+    assert.is((await next('status')).state, 'ready');
+    assert.is(lines.length, 1);
+  }));
+
+test('a version 1 router: the policy on one connection, the model on the next', () =>
+  inWorld(ack1, async ({ engines, lines, next }) => {
+    await next('hello');
+    await until(() => lines[0]?.closed !== null, 'the end of the first connection');
+    assert.equal(lines[0]?.heard.map(({ type }) => type), ['hello']);
+    assert.is(lines.length, 1, 'it stays away while the model loads');
+    first(engines).finishLoad();
+    await until(() => lines.length === 2, 'the second connection');
+    const hello = await next('hello');
+    assert.is(hello.capabilities.model, 'auxot-demo');
+    assert.is(hello.capabilities.total_slots, 2);
+    const config = await next('config');
+    assert.equal(config.capabilities.model_capabilities, ['chat']);
+    assert.is(config.model_file, undefined);
+    assert.not(lines[1]?.heard.some(({ type }) => type === 'status'), 'version 1 knows no status');
+  }));
+
+test('a job of version 2: progress, numbered tokens with their ids, one complete', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    const { hooks, resolve } = first(first(engines).jobs);
+    hooks.onProgress({ total: 10, cached: 3, processed: 10 });
+    hooks.onPiece({ kind: 'reasoning', text: 'hm', ids: [4] });
+    hooks.onPiece({ kind: 'text', text: 'Hi!', ids: [5, 6] });
+    hooks.onToolCall();
+    resolve({
+      ...result,
+      finishReason: 'tool_calls',
+      reasoning: 'hm',
+      toolCalls: [{ id: 'call_1', name: 'f', arguments: '{}' }],
+    });
+    const about = { job_id: 'j1', attempt: 1 };
+    assert.equal(await next('prompt_progress'), { type: 'prompt_progress', ...about, total: 10, cached: 3, processed: 10 });
+    assert.equal(await next('token'), { type: 'token', ...about, token: 'hm', reasoning: true, seq: 1, ids: [4] });
+    assert.equal(await next('token'), { type: 'token', ...about, token: 'Hi!', seq: 2, ids: [5, 6] });
+    assert.equal(await next('tool_generating'), { type: 'tool_generating', ...about });
+    assert.equal(await next('complete'), {
+      type: 'complete',
+      ...about,
+      full_response: 'Hi!',
+      reasoning_content: 'hm',
+      duration_ms: 12,
+      cache_tokens: 3,
+      input_tokens: 7,
+      output_tokens: 2,
+      tool_calls: [{ id: 'call_1', type: 'function', function: { name: 'f', arguments: '{}' } }],
+      seq: 2,
+      finish_reason: 'tool_calls',
+    });
+    send({ type: 'ack', ...about, seq: 2 });
+  }));
+
+test('a job of version 1 carries version 1 fields only, and no empty tokens', () =>
+  inWorld(ack1, async ({ engines, lines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await until(() => lines.length === 2, 'the second connection');
+    await next('config');
+    send({ type: 'job', job_id: 'j1', messages: job.messages });
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    const { hooks, resolve } = first(first(engines).jobs);
+    hooks.onProgress({ total: 10, cached: 3, processed: 10 });
+    hooks.onPiece({ kind: 'text', text: '', ids: [4] });
+    hooks.onPiece({ kind: 'text', text: 'Hi!', ids: [5, 6] });
+    resolve(result);
+    assert.equal(await next('complete'), {
+      type: 'complete',
+      job_id: 'j1',
+      full_response: 'Hi!',
+      duration_ms: 12,
+      cache_tokens: 3,
+      input_tokens: 7,
+      output_tokens: 2,
+    });
+    assert.equal(await next('token'), { type: 'token', job_id: 'j1', token: 'Hi!' });
+    assert.not(lines[1]?.heard.some(({ type }) => type === 'prompt_progress'));
+  }));
+
+test('frames that arrive in pieces are put together', () =>
+  inWorld(ack2, async ({ engines, lines, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    const text = JSON.stringify({ ...job, messages: [{ role: 'user', content: 'long '.repeat(3000) }] });
+    const socket = lines.at(-1)?.socket;
+    for (let at = 0; at < text.length; at += 4096) {
+      socket?.send(text.slice(at, at + 4096), { fin: at + 4096 >= text.length });
+    }
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    first(first(engines).jobs).resolve(result);
+    await next('complete');
+  }));
+
+test('a cancelled job ends in one word, and nothing follows', () =>
+  inWorld(ack2, async ({ engines, lines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    send({ type: 'cancel', job_id: 'j1', attempt: 9 });
+    send({ type: 'cancel', job_id: 'other' });
+    send({ type: 'cancel', job_id: 'j1', attempt: 1 });
+    assert.equal(await next('cancelled'), { type: 'cancelled', job_id: 'j1', attempt: 1 });
+    first(first(engines).jobs).hooks.onPiece({ kind: 'text', text: 'late', ids: [] });
+    send({ type: 'cancel', job_id: 'j1' });
+    await new Promise(resolve => setTimeout(resolve, 50));
+    const ends = lines[0]?.heard.filter(({ type }) => ['cancelled', 'error', 'complete', 'token'].includes(type));
+    assert.is(ends?.length, 1);
+  }));
+
+test('a job that fails says why, with a code', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    first(first(engines).jobs).reject(new EngineError('context_length_exceeded', 'the prompt has 3000 tokens'));
+    const error = await next('error');
+    assert.equal([error.job_id, error.attempt, error.code], ['j1', 1, 'context_length_exceeded']);
+    assert.match(error.error, '3000');
+    send({ ...job, job_id: 'j2', response_format: { type: 'json_object' } });
+    const refused = await next('error');
+    assert.equal([refused.job_id, refused.code], ['j2', 'invalid_request']);
+    assert.match(refused.error, 'response_format');
+  }));
+
+test('the same job twice is one job; a newer attempt takes its place', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    send(job);
+    send({ ...job, attempt: 2 });
+    await until(() => first(engines).jobs.length === 2, 'the second attempt');
+    const [old, newer] = first(engines).jobs;
+    assert.ok(old?.hooks.signal.aborted);
+    newer?.resolve(result);
+    assert.is((await next('complete')).attempt, 2);
+  }));
+
+test('while the engine is away the worker is not ready, and it is again when the engine is back', () =>
+  inWorld(ack2, async ({ engines, next }) => {
+    await next('hello');
+    await next('status');
+    first(engines).finishLoad();
+    await next('config');
+    await next('status');
+    first(engines).enter('restarting');
+    assert.is((await next('status')).state, 'loading');
+    first(engines).enter('ready');
+    await next('config');
+    assert.is((await next('status')).state, 'ready');
+  }));
+
+test('a version 1 router is left while the engine is away', () =>
+  inWorld(ack1, async ({ engines, lines, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await until(() => lines.length === 2, 'the second connection');
+    await next('config');
+    first(engines).enter('restarting');
+    await until(() => lines[1]?.closed !== null, 'the end of the second connection');
+    first(engines).enter('ready');
+    await until(() => lines.length === 3, 'the third connection');
+    await next('config');
+  }));
+
+test('a connection that drops is dialled again, and says that the model is there', () =>
+  inWorld(ack2, async ({ engines, lines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    lines[0]?.socket.terminate();
+    await until(() => lines.length === 2, 'the second connection');
+    const hello = await next('hello');
+    assert.is(hello.ready, true);
+    assert.is(hello.model_file, 'sha256:00');
+    assert.is(hello.instance_id, 'worker-1');
+    assert.ok(first(first(engines).jobs).hooks.signal.aborted, 'nobody waits for it on this line');
+    assert.is(engines.length, 1);
+  }));
+
+test('a policy with another context or number of slots restarts the engine, after running jobs', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    await next('status');
+    first(engines).finishLoad();
+    await next('config');
+    await next('status');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    send({ type: 'policy_update', policy: { ...policy, max_parallelism: 3 } });
+    assert.is((await next('status')).state, 'loading');
+    first(first(engines).jobs).resolve(result);
+    await next('complete');
+    await until(() => engines.length === 2, 'the second engine');
+    assert.ok(engines[0]?.closed());
+    assert.is(engines[1]?.options.slots, 3);
+    engines[1]?.finishLoad();
+    assert.is((await next('config')).capabilities.total_slots, 3);
+    send({ type: 'policy_update', policy: { ...policy, max_parallelism: 3 } });
+    await new Promise(resolve => setTimeout(resolve, 30));
+    assert.is(engines.length, 2, 'the same policy again changes nothing');
+  }));
+
+test('a router that drains gets its jobs finished, and then a new connection', () =>
+  inWorld(ack2, async ({ engines, lines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    send({ type: 'drain' });
+    await new Promise(resolve => setTimeout(resolve, 30));
+    assert.is(lines[0]?.closed, null);
+    first(first(engines).jobs).resolve(result);
+    await until(() => lines.length === 2, 'the second connection');
+    assert.is(lines[0]?.closed, 1000);
+    assert.ok(lines[0]?.heard.some(({ type }) => type === 'complete'));
+  }));
+
+test('a refused key, a CLI policy and a model that cannot be loaded end the worker with a reason', async () => {
+  await inWorld(
+    () => ({ type: 'error', error: 'invalid GPU key', details: 'x' }),
+    async ({ worker }) => {
+      const end = await worker.ended;
+      assert.is(end.exitCode, 1);
+      assert.match(end.message, 'AUXOT_GPU_KEY');
+    },
+  );
+  await inWorld(
+    () => ({ ...ack1(), policy: { ...policy, worker_type: 'cli' } }),
+    async ({ worker, engines }) => {
+      const end = await worker.ended;
+      assert.is(end.exitCode, 1);
+      assert.match(end.message, 'CLI worker');
+      assert.is(engines.length, 0);
+    },
+  );
+  await inWorld(ack2, async ({ worker, engines, next }) => {
+    await next('status');
+    first(engines).failLoad('not a GGUF file');
+    const end = await worker.ended;
+    assert.is(end.exitCode, 1);
+    assert.match(end.message, 'not a GGUF file');
+  });
+});
+
+test('a worker that is stopped finishes what it runs, says good-bye and ends', () =>
+  inWorld(ack2, async ({ worker, engines, lines, send, next }) => {
+    await next('hello');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    const stopped = worker.stop();
+    await until(() => lines[0]?.heard.some(f => f.type === 'status' && f.state === 'draining') === true, 'draining');
+    first(first(engines).jobs).resolve(result);
+    await stopped;
+    await until(() => lines[0]?.closed !== null, 'the end of the connection');
+    assert.ok(lines[0]?.heard.some(({ type }) => type === 'complete'));
+    assert.is(lines[0]?.closed, 1001);
+    assert.equal(await worker.ended, { exitCode: 0, message: 'worker stopped' });
+    assert.ok(first(engines).closed());
+  }));
+
+test.run();

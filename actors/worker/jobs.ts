@@ -1,0 +1,264 @@
+/**
+ * The jobs a worker runs: frames in, engine, frames out.
+ *
+ * B1. Every job that was accepted ends in exactly one `complete`, `error` or `cancelled`, as long as there is a router
+ *     to tell.
+ * B2. Token frames of a job and attempt are numbered 1, 2, 3 … without a gap (version 2), and those the router has not
+ *     acknowledged are kept, up to a cap.
+ * B3. Nothing is said about a job after its end, nor about an attempt that a newer one of the same job replaced.
+ */
+import type {
+  CompleteFrame,
+  JobFrame,
+  TokenFrame,
+  WorkerErrorCode,
+  WorkerFrame,
+} from '../../protocol/worker-frames.ts';
+import type { Diagnostics } from '../config/diagnostics.ts';
+import { type Engine, type EngineCode, EngineError, type EngineResult, type Piece } from '../engine/engine.ts';
+import type { Clock } from './clock.ts';
+import { engineJob } from './job-request.ts';
+import { openTail, type Tail } from './tail.ts';
+
+export interface JobsOptions {
+  readonly engine: () => Engine | null;
+  readonly send: (frame: WorkerFrame) => void;
+  readonly version: () => 1 | 2;
+  readonly jobMsMax: number;
+  readonly clock: Clock;
+  readonly diagnostics: Diagnostics;
+}
+
+/** Why jobs are ended from outside. `lost`: there is nobody to tell. */
+export type EndReason = 'cancelled' | 'timeout' | 'stopping' | 'lost';
+
+export interface Jobs {
+  readonly count: number;
+  start(frame: JobFrame): void;
+  /** `attempt` undefined: whichever runs. */
+  cancel(jobId: string, attempt: number | undefined): void;
+  acknowledge(jobId: string, attempt: number, seq: number): void;
+  endAll(reason: EndReason): void;
+  /** Settles when no job runs any more, or after `msMax`. */
+  idle(msMax: number): Promise<void>;
+}
+
+interface RunningJob {
+  readonly attempt: number | undefined;
+  readonly abort: AbortController;
+  readonly tail: Tail;
+  endReason: EndReason | null;
+  seq: number;
+}
+
+export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }: JobsOptions): Jobs {
+  const running = new Map<string, RunningJob>();
+  let waiting: (() => void)[] = [];
+
+  const end = (job: RunningJob, reason: EndReason): void => {
+    if (job.endReason !== null) return;
+    job.endReason = reason;
+    job.abort.abort(new EngineError('cancelled', `the job was ended: ${reason}`));
+  };
+
+  const isCurrent = (jobId: string, job: RunningJob): boolean => running.get(jobId) === job;
+
+  const say = (jobId: string, job: RunningJob, { kind, text, ids }: Piece): void => {
+    const reasoning = kind === 'reasoning' ? { reasoning: true } : {};
+    if (version() === 1) {
+      if (text !== '') send({ type: 'token', job_id: jobId, token: text, ...reasoning });
+      return;
+    }
+    job.seq += 1;
+    const frame: TokenFrame = {
+      type: 'token',
+      job_id: jobId,
+      token: text,
+      ...reasoning,
+      ...attemptOf(job),
+      seq: job.seq,
+      ids: [...ids],
+    };
+    job.tail.push(frame);
+    send(frame);
+  };
+
+  const run = async (frame: JobFrame, job: RunningJob): Promise<void> => {
+    const jobId = frame.job_id;
+    const startedAt = clock.now();
+    const callOff = clock.after(jobMsMax, () => end(job, 'timeout'));
+    diagnostics.info('job started', { jobId, messages: frame.messages.length, tools: frame.tools?.length ?? 0 });
+    let last: WorkerFrame | null;
+    try {
+      const runner = engine();
+      if (runner === null) throw new EngineError('engine_unavailable', 'the model is not loaded yet');
+      const result = await runner.generate(engineJob(frame), {
+        signal: job.abort.signal,
+        onPiece: piece => {
+          if (isCurrent(jobId, job) && job.endReason === null) say(jobId, job, piece);
+        },
+        onProgress: ({ total, cached, processed }) => {
+          // A version 1 router writes a warning for each of these.
+          if (version() === 1 || !isCurrent(jobId, job)) return;
+          send({ type: 'prompt_progress', job_id: jobId, total, cached, processed, ...attemptOf(job) });
+        },
+        onToolCall: () => {
+          if (!isCurrent(jobId, job)) return;
+          send({ type: 'tool_generating', job_id: jobId, ...(version() === 1 ? {} : attemptOf(job)) });
+        },
+      });
+      last = completeFrame(jobId, job, result, version());
+      diagnostics.info('job done', {
+        jobId,
+        finishReason: result.finishReason,
+        outputTokens: result.usage.output,
+        durationMs: clock.now() - startedAt,
+      });
+    } catch (error) {
+      last = lastFrame(jobId, job, error, version(), jobMsMax);
+      if (job.endReason === null) diagnostics.warn('job failed', { jobId, error });
+      else diagnostics.info('job ended early', { jobId, reason: job.endReason });
+    }
+    callOff();
+    if (!isCurrent(jobId, job)) return;
+    running.delete(jobId);
+    if (last !== null) send(last);
+    if (running.size > 0) return;
+    const settled = waiting;
+    waiting = [];
+    for (const settle of settled) settle();
+  };
+
+  return {
+    get count() {
+      return running.size;
+    },
+    start(frame) {
+      const held = running.get(frame.job_id);
+      if (held !== undefined) {
+        // The same attempt twice is one job that was sent twice; a newer one takes the place of the older.
+        if ((frame.attempt ?? 0) <= (held.attempt ?? 0)) return;
+        end(held, 'cancelled');
+      }
+      const job: RunningJob = {
+        attempt: frame.attempt,
+        abort: new AbortController(),
+        tail: openTail(),
+        endReason: null,
+        seq: 0,
+      };
+      running.set(frame.job_id, job);
+      void run(frame, job);
+    },
+    cancel(jobId, attempt) {
+      const job = running.get(jobId);
+      if (job === undefined || (attempt !== undefined && job.attempt !== undefined && attempt !== job.attempt)) return;
+      end(job, 'cancelled');
+    },
+    acknowledge(jobId, attempt, seq) {
+      const job = running.get(jobId);
+      if (job?.attempt === attempt) job.tail.acknowledge(seq);
+    },
+    endAll(reason) {
+      for (const [jobId, job] of [...running]) {
+        end(job, reason);
+        // With nobody to tell there is nothing to wait for: the job is forgotten, and its engine stops by the signal.
+        if (reason === 'lost') running.delete(jobId);
+      }
+      if (running.size === 0) {
+        for (const settle of waiting) settle();
+        waiting = [];
+      }
+    },
+    idle(msMax) {
+      if (running.size === 0) return Promise.resolve();
+      return new Promise(resolve => {
+        const callOff = clock.after(msMax, resolve);
+        waiting.push(() => {
+          callOff();
+          resolve();
+        });
+      });
+    },
+  };
+}
+
+const attemptOf = ({ attempt }: RunningJob): { attempt?: number } => (attempt === undefined ? {} : { attempt });
+
+function completeFrame(jobId: string, job: RunningJob, result: EngineResult, version: 1 | 2): CompleteFrame {
+  const { usage, text, reasoning, toolCalls, finishReason, stopSequence } = result;
+  return {
+    type: 'complete',
+    job_id: jobId,
+    full_response: text,
+    ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+    duration_ms: result.durationMs,
+    cache_tokens: usage.cached,
+    input_tokens: usage.input,
+    output_tokens: usage.output,
+    ...(usage.reasoning === 0 ? {} : { reasoning_tokens: usage.reasoning }),
+    ...(toolCalls.length === 0
+      ? {}
+      : { tool_calls: toolCalls.map(({ id, name, arguments: args }) => wireCall(id, name, args)) }),
+    ...(version === 1
+      ? {}
+      : {
+          ...attemptOf(job),
+          seq: job.seq,
+          finish_reason: finishReason,
+          ...(stopSequence === undefined ? {} : { stop_sequence: stopSequence }),
+        }),
+  };
+}
+
+const wireCall = (id: string, name: string, args: string) =>
+  ({ id, type: 'function', function: { name, arguments: args } }) as const;
+
+/** How a job ends that did not complete. */
+function lastFrame(
+  jobId: string,
+  job: RunningJob,
+  error: unknown,
+  version: 1 | 2,
+  jobMsMax: number,
+): WorkerFrame | null {
+  const failure = (code: WorkerErrorCode, message: string): WorkerFrame => ({
+    type: 'error',
+    job_id: jobId,
+    error: message,
+    ...(version === 1 ? {} : { code, ...attemptOf(job) }),
+  });
+  switch (job.endReason) {
+    case 'lost':
+      return null;
+    case 'cancelled':
+      if (version === 2) return { type: 'cancelled', job_id: jobId, ...attemptOf(job) };
+      return failure('cancelled', 'the job was cancelled');
+    case 'timeout':
+      return failure('timeout', `the job ran longer than this worker allows (${jobMsMax} ms, AUXOT_JOB_TIMEOUT)`);
+    case 'stopping':
+      return failure('overloaded', 'the worker is stopping');
+    case null: {
+      const message = error instanceof Error ? error.message : String(error);
+      return failure(error instanceof EngineError ? wireCode(error.code) : 'worker_error', message);
+    }
+  }
+}
+
+function wireCode(code: EngineCode): WorkerErrorCode {
+  switch (code) {
+    case 'context_length_exceeded':
+    case 'invalid_request':
+    case 'engine_crashed':
+    case 'cancelled':
+      return code;
+    case 'unsupported_parameter':
+      return 'invalid_request';
+    case 'server_overloaded':
+    case 'engine_unavailable':
+      return 'overloaded';
+    case 'model_load_failed':
+    case 'internal_error':
+      return 'worker_error';
+  }
+}

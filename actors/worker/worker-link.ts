@@ -1,0 +1,249 @@
+/**
+ * A worker's line to its router: dial, greet, stay alive, dial again. It knows frames only as far as the greeting goes.
+ *
+ *   resting ──wait over──▶ dialling ──open──▶ greeting ──hello_ack──▶ open
+ *      ▲                      └────────────────────┴── closed, silent, late ──┘│
+ *      └───────────────────────────────────────────────────────────────────────┘
+ *   parked (on purpose, until unparked)        stopped (for ever)
+ *
+ * K1. There is at most one socket, and what an earlier one still says is not heard.
+ * K2. Every state but `open`, `parked` and `stopped` ends by a timer, and `open` by silence.
+ * K3. A refusal that cannot be healed (a wrong key) stops the link and is told once, by `onRefused`.
+ *
+ * Clock, chance and sockets are handed in, so a simulation can run it.
+ */
+import { closeCodes } from '../../protocol/codes.ts';
+import {
+  agreedVersion,
+  type HelloAckFrame,
+  type HelloFrame,
+  parseRouterFrame,
+  type RouterFrame,
+  serialiseFrame,
+  type WorkerFrame,
+} from '../../protocol/worker-frames.ts';
+import { type BackoffRange, backoffMs } from './backoff.ts';
+import type { Clock } from './clock.ts';
+import type { Dial, Socket } from './socket.ts';
+
+export type LinkState = 'resting' | 'dialling' | 'greeting' | 'open' | 'parked' | 'stopped';
+
+export interface LinkOptions {
+  readonly url: string;
+  readonly dial: Dial;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly redial: BackoffRange;
+  readonly heartbeatMs: number;
+  readonly hello: () => HelloFrame;
+  readonly onOpen: (ack: HelloAckFrame, version: 1 | 2) => void;
+  readonly onFrame: (frame: RouterFrame) => void;
+  /** A connection that was open is gone. */
+  readonly onLost: (reason: string) => void;
+  readonly onRefused: (reason: string) => void;
+  /** For a person: what went wrong, and what happens next. */
+  readonly onTrouble: (message: string) => void;
+}
+
+export interface WorkerLink {
+  readonly state: LinkState;
+  /** What was agreed on the last connection; 2 before there was one. */
+  readonly version: 1 | 2;
+  start(): void;
+  /** False when there is no open connection: the frame is dropped. */
+  send(frame: WorkerFrame): boolean;
+  /** Leaves the router and stays away until `unpark`. */
+  park(reason: string): void;
+  unpark(): void;
+  /** Ends this connection in order and dials again. */
+  redial(reason: string): void;
+  stop(code: number, reason: string): void;
+}
+
+const helloMsMax = 30_000;
+const bufferedBytesMax = 64 * 2 ** 20;
+/** A router of version 2 moves a silent worker's jobs within seconds, so the worker should notice as fast. */
+const pingMs = { 1: 10_000, 2: 2000 } as const;
+const silentPings = 3;
+const waitMsMax = 3_600_000;
+
+export function workerLink(options: LinkOptions): WorkerLink {
+  const { clock } = options;
+  let state: LinkState = 'parked';
+  let version: 1 | 2 = 2;
+  let socket: Socket | null = null;
+  let failures = 0;
+  /** The router asked for at least this wait before the next attempt. */
+  let askedMs = 0;
+  let heardAt = 0;
+  let timers: (() => void)[] = [];
+
+  const after = (ms: number, run: () => void): void => {
+    timers.push(clock.after(ms, run));
+  };
+  const every = (ms: number, run: () => void): void => {
+    after(ms, () => {
+      run();
+      if (state === 'open') every(ms, run);
+    });
+  };
+  const enter = (next: LinkState): void => {
+    for (const cancel of timers) cancel();
+    timers = [];
+    state = next;
+  };
+
+  /** Forgets the socket before it is ended, so that its end is not heard. */
+  const drop = (end: (socket: Socket) => void): void => {
+    const dropped = socket;
+    socket = null;
+    if (dropped !== null) end(dropped);
+  };
+
+  const rest = (why: string): void => {
+    const waitMs = Math.max(askedMs, backoffMs(version, failures, options.redial, options.random()));
+    askedMs = 0;
+    failures += 1;
+    enter('resting');
+    options.onTrouble(`${why}; dialling again ${waitMs === 0 ? 'at once' : `in ${waitMs} ms`}`);
+    after(waitMs, dial);
+  };
+
+  const lose = (why: string): void => {
+    const wasOpen = state === 'open';
+    drop(gone => gone.terminate());
+    rest(why);
+    if (wasOpen) options.onLost(why);
+  };
+
+  const refuse = (why: string): void => {
+    const wasOpen = state === 'open';
+    enter('stopped');
+    drop(gone => gone.close(closeCodes.normal, ''));
+    if (wasOpen) options.onLost(why);
+    options.onRefused(why);
+  };
+
+  const dial = (): void => {
+    enter('dialling');
+    after(helloMsMax, () => lose('the router did not answer the greeting in time'));
+    const dialled: Socket = options.dial(options.url, {
+      onOpen: () => {
+        if (socket !== dialled) return;
+        state = 'greeting'; // the deadline of the dialling goes on
+        dialled.send(serialiseFrame(options.hello()));
+      },
+      onText: text => {
+        if (socket === dialled) hear(text);
+      },
+      onAlive: () => {
+        if (socket === dialled) heardAt = clock.now();
+      },
+      onClosed: (code, reason) => {
+        if (socket !== dialled) return;
+        socket = null;
+        if (code === closeCodes.badKey)
+          refuse(`the router refuses this worker's key${reason === '' ? '' : `: ${reason}`}`);
+        else
+          lose(
+            code === 0 ? `cannot reach the router (${reason})` : `connection closed (${code}${reason && ` ${reason}`})`,
+          );
+      },
+    });
+    socket = dialled;
+  };
+
+  const hear = (text: string): void => {
+    const parsed = parseRouterFrame(text);
+    if (!parsed.ok) misheard(parsed.kind, parsed.message, parsed.type, parsed.jobId);
+    else if (state === 'open') options.onFrame(parsed.frame);
+    else if (state === 'greeting') greeted(parsed.frame);
+  };
+
+  const greeted = (frame: RouterFrame): void => {
+    if (frame.type === 'error') {
+      // The reference refuses a key so, and closes without a code.
+      const wrongKey = /invalid gpu key|authentication failed/i.test(frame.error);
+      if (wrongKey) refuse(`the router refuses this worker's key: ${frame.error}`);
+      else lose(`the router refuses: ${frame.error}`);
+      return;
+    }
+    if (frame.type !== 'hello_ack') return;
+    askedMs = Math.min(waitMsMax, (frame.reconnectInSeconds ?? 0) * 1000);
+    if (!frame.success) {
+      const why = `the router refuses this worker: ${frame.error ?? 'no reason given'}`;
+      if (askedMs > 0) lose(why);
+      else refuse(why);
+      return;
+    }
+    version = agreedVersion(frame.protocol_version);
+    failures = 0;
+    enter('open');
+    heardAt = clock.now();
+    every(options.heartbeatMs, () => send({ type: 'heartbeat' }));
+    every(pingMs[version], () => {
+      if (clock.now() - heardAt >= pingMs[version] * silentPings) lose('the router has gone silent');
+      else socket?.ping();
+    });
+    options.onOpen(frame, version);
+  };
+
+  /** Types we do not know are a newer router's business. What breaks its own shape is not, but an old router stays. */
+  const misheard = (kind: 'json' | 'type' | 'shape', message: string, type?: string, jobId?: string): void => {
+    if (kind === 'type') return;
+    if (type === 'job' && jobId !== undefined && state === 'open') {
+      options.onTrouble(`a job was refused: ${message}`);
+      send({ type: 'error', job_id: jobId, error: message, ...(version === 2 ? { code: 'invalid_request' } : {}) });
+      return;
+    }
+    if (version === 1) {
+      options.onTrouble(`a frame from the router was ignored: ${message}`);
+      return;
+    }
+    drop(gone => gone.close(closeCodes.badFrame, message.slice(0, 100)));
+    lose(`the router sent a frame that cannot be read: ${message}`);
+  };
+
+  const send = (frame: WorkerFrame): boolean => {
+    if (state !== 'open' || socket === null) return false;
+    if (socket.bufferedBytes > bufferedBytesMax) {
+      lose(`the router does not read: more than ${bufferedBytesMax / 2 ** 20} MiB are waiting to be sent`);
+      return false;
+    }
+    socket.send(serialiseFrame(frame));
+    return true;
+  };
+
+  return {
+    get state() {
+      return state;
+    },
+    get version() {
+      return version;
+    },
+    start() {
+      if (state === 'parked') dial();
+    },
+    send,
+    park(reason) {
+      if (state === 'stopped' || state === 'parked') return;
+      const wasOpen = state === 'open';
+      enter('parked');
+      drop(gone => gone.close(closeCodes.normal, reason));
+      if (wasOpen) options.onLost(reason);
+    },
+    unpark() {
+      if (state === 'parked') dial();
+    },
+    redial(reason) {
+      if (state !== 'open') return;
+      drop(gone => gone.close(closeCodes.normal, reason));
+      lose(reason);
+    },
+    stop(code, reason) {
+      enter('stopped');
+      drop(gone => gone.close(code, reason));
+    },
+  };
+}

@@ -1,0 +1,36 @@
+/** The help text of `auxot-router`. Defaults stand beside what they are defaults of. */
+export const routerHelp = `Usage: auxot-router [command]
+
+Commands:
+  (none)            start the router, configured by the environment
+  up                router and a local GPU worker in one command; makes keys on the first run
+  setup             make keys and the settings that hold their hashes
+  replay JOB        step through a job's log: events, states, and the bytes that the caller got
+  version           print the version
+  help              this text
+
+Each command has --help. A .env file in the current directory is read first; the environment wins over it.
+
+Settings of the router:
+  AUXOT_PORT, AUXOT_HOST          where to listen (8080, 0.0.0.0)
+  AUXOT_ADMIN_KEY_HASH            hash of the key that GPU workers show (required)
+  AUXOT_API_KEY_HASH              hash of the key that callers show (required)
+  AUXOT_TOOLS_KEY_HASH            hash of the key that tools workers show (none: tools are off)
+  AUXOT_MODEL                     model that workers are told to run (Qwen3.5-35B-A3B)
+  AUXOT_QUANTIZATION              its quantization (chosen by the worker)
+  AUXOT_CTX_SIZE                  context of a slot, tokens (131072)
+  AUXOT_MAX_PARALLEL              slots of a worker that does not say how many it has (2)
+  AUXOT_REDIS_URL                 redis://, rediss:// or unix:// (none: the embedded store)
+  AUXOT_DATA_DIR                  folder of the embedded store; :memory: keeps nothing (.auxot)
+  AUXOT_FSYNC                     always, everysec or no: when the embedded store's file is forced to the disk (everysec)
+  AUXOT_LOG_RETENTION             how long finished jobs can be replayed (1h)
+  AUXOT_JOB_TIMEOUT               deadline of a job, waiting included (5m)
+  AUXOT_QUEUE_TIMEOUT             longest wait for a worker (AUXOT_JOB_TIMEOUT)
+  AUXOT_MAX_QUEUE                 jobs that may wait (1000)
+  AUXOT_MAX_BODY                  longest request body (32MiB)
+  AUXOT_STREAM_KEEPALIVE          silence after which a comment is sent on a stream (15s)
+  AUXOT_DEAD_WORKER_TIMEOUT       silence after which a worker counts as gone (45s; 0: never)
+  AUXOT_AUTH_CACHE_TTL            how long a checked key is remembered (5m)
+  AUXOT_SHARDS                    threads that run the machines (cores - 1)
+  AUXOT_LOG_LEVEL                 debug, info, warn or error (info)
+`;

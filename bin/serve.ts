@@ -1,0 +1,188 @@
+/** Builds a router from its parts, starts it and stops it. Decides nothing. */
+import { randomBytes, randomInt } from 'node:crypto';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
+import type { Diagnostics } from '../actors/config/diagnostics.ts';
+import type { RouterConfig } from '../actors/config/router-config.ts';
+import { openHttp } from '../actors/edge/http.ts';
+import { openSockets } from '../actors/edge/sockets.ts';
+import { CheckBusyError } from '../actors/keys/check-line.ts';
+import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
+import { JobLog, type Store } from '../actors/log/job-log.ts';
+import { openStore } from '../actors/log/redis.ts';
+import { realClock } from '../actors/router/clock.ts';
+import { Front } from '../actors/router/front.ts';
+import type { Ids, KeyPort } from '../actors/router/ports.ts';
+import { openShardPool } from '../actors/shard/pool.ts';
+import { connectionLimits } from '../machines/connection.events.ts';
+import { programVersion } from './program.ts';
+
+export interface RunningRouter {
+  readonly url: string;
+  readonly port: number;
+  readonly recovered: number;
+  /** Whether a worker could take a job now. */
+  readonly served: () => boolean;
+  /** Rejects when the router cannot go on. */
+  readonly failed: Promise<never>;
+  stop(graceMs: number): Promise<void>;
+}
+
+/** How often finished logs are checked against their caps. */
+const logSweepMs = 5000;
+
+export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics): Promise<RunningRouter> {
+  const store = await openConfiguredStore(config, diagnostics);
+  const log = new JobLog(store, {
+    retentionMs: config.logRetentionMs,
+    // The request itself is in the log, and an answer may be as long again.
+    jobBytesMax: 3 * config.maxBodyBytes,
+  });
+  const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
+  let fail: (error: Error) => void = () => undefined;
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject;
+  });
+  // Whoever waits for it is told; nobody waiting is no reason to crash.
+  failed.catch(() => undefined);
+
+  const front = new Front(
+    {
+      writer: { instance: hostname(), boot: randomBytes(12).toString('hex') },
+      jobTimeoutMs: config.jobTimeoutMs,
+      queueTimeoutMs: config.queueTimeoutMs,
+      maxQueue: config.maxQueue,
+      keepAliveMs: config.streamKeepaliveMs,
+      openAfterMs: 10_000,
+      pingMs: 10_000,
+      silentMs: config.deadWorkerTimeoutMs,
+      modelDefault: config.policy.model,
+    },
+    {
+      clock: realClock,
+      log,
+      ids,
+      diagnostics,
+      keys: keyPort(keys),
+      failed: reason => fail(new Error(reason)),
+      shards: openShardPool({
+        shards: config.shards,
+        rules: { policy: workerPolicy(config), limits: { ...connectionLimits, drainMs: config.jobTimeoutMs } },
+        trouble: message => diagnostics.error(message),
+      }),
+    },
+  );
+  const recovered = await front.recover();
+  const server = openHttp(
+    {
+      bodyBytesMax: config.maxBodyBytes,
+      models: [config.policy.model, ...config.modelAliases],
+      version: programVersion(),
+    },
+    { front, diagnostics, checkKey: (key, source) => checkApiKey(keys, key, source) },
+  );
+  const sockets = openSockets(server, front, diagnostics);
+  const port = await listen(server, config);
+  const sweep = setInterval(() => {
+    log
+      .sweep(Date.now())
+      .catch(error => diagnostics.warn('finished logs could not be swept', { reason: String(error) }));
+  }, logSweepMs);
+
+  return {
+    port,
+    url: `http://${config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : bracketed(config.host)}:${port}`,
+    recovered,
+    failed,
+    served: () => front.health().slots > 0,
+    async stop(graceMs: number) {
+      clearInterval(sweep);
+      const closed = new Promise<void>(resolve => server.close(() => resolve()));
+      await front.stop(graceMs);
+      sockets.close();
+      server.closeAllConnections();
+      await closed;
+      await log.close();
+      await closeStore(store);
+    },
+  };
+}
+
+/** The store of this configuration. The caller closes it. */
+function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {
+  return openStore({
+    redisUrl: store.kind === 'redis' ? store.url : null,
+    dataDir: store.kind === 'embedded' ? store.dataDir : null,
+    ...(store.kind === 'embedded' ? { fsync: store.fsync } : {}),
+    say: message => diagnostics.warn(message),
+  });
+}
+
+/** Waits for what was sent, and no longer than a server that does not answer deserves. */
+async function closeStore(store: Store): Promise<void> {
+  const late = new Promise(resolve => setTimeout(resolve, 2000).unref());
+  await Promise.race([store.quit(), late]);
+  store.disconnect();
+}
+
+function workerPolicy({ policy }: RouterConfig) {
+  const { mode, model, quantization, ctxSize, maxParallel, cliType, cliTools } = policy;
+  return {
+    ...(mode === 'cli' ? { worker_type: 'cli', cli_type: cliType, builtin_tools: [...cliTools] } : {}),
+    model_name: model,
+    quantization: quantization ?? '',
+    context_size: ctxSize,
+    max_parallelism: maxParallel,
+    capabilities: mode === 'cli' ? ['chat', 'reasoning', 'code'] : ['chat'],
+  };
+}
+
+function keyPort(keys: KeyVerifier): KeyPort {
+  return {
+    async verify(role, key, source) {
+      if (role === 'tools' && !keys.toolsConfigured) return 'unconfigured';
+      try {
+        return (await keys.verify(role, key, source)) ? 'right' : 'wrong';
+      } catch (error) {
+        if (error instanceof KeyNotConfiguredError) return 'unconfigured';
+        if (error instanceof CheckBusyError) return 'busy';
+        throw error;
+      }
+    },
+  };
+}
+
+function checkApiKey(keys: KeyVerifier, key: string, source: string): boolean | Promise<boolean | 'busy'> {
+  const known = keys.cached('api', key);
+  if (known !== null) return known;
+  return keys.verify('api', key, source).catch(error => {
+    if (error instanceof CheckBusyError) return 'busy' as const;
+    throw error;
+  });
+}
+
+const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+
+const ids: Ids = {
+  // Two hex digits of hash slot and 22 characters of 5.95 bits: 131 unguessable bits, as long as the reference's ids.
+  jobId() {
+    let id = randomBytes(1).toString('hex');
+    for (let n = 0; n < 22; n += 1) id += base62[randomInt(62)];
+    return `chatcmpl-${id}`;
+  },
+  workerId: () => randomBytes(16).toString('hex'),
+};
+
+function listen(server: Server, { host, port }: RouterConfig): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const why =
+        error.code === 'EADDRINUSE' ? 'it is in use: stop what listens there or set AUXOT_PORT' : error.message;
+      reject(new Error(`cannot listen on ${bracketed(host)}:${port}: ${why}`));
+    });
+    server.listen(port, host, () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host);

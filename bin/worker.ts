@@ -1,0 +1,54 @@
+#!/usr/bin/env node
+/** `auxot-worker`: reads what it is told, builds a GPU worker, starts it, and stops it when asked to. */
+import { randomUUID } from 'node:crypto';
+import { openDiagnostics } from '../actors/config/diagnostics.ts';
+import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
+import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
+import { llamaEngine } from '../actors/engine/engine.llama.ts';
+import { systemClock } from '../actors/worker/clock.ts';
+import { gpuWorker } from '../actors/worker/gpu-worker.ts';
+import { dialWs } from '../actors/worker/socket.ws.ts';
+import { demoModel } from '../registry/load.ts';
+import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
+
+// The command line may hold the key, and everybody on the machine can read a process's title.
+process.title = 'auxot-worker';
+
+async function main(args: readonly string[]): Promise<number> {
+  const flags = parseFlags('auxot-worker', args, workerFlags, { restMax: 1 });
+  const [command] = flags.rest;
+  if (flags.has('help') || command === 'help') return print(workerHelp);
+  if (flags.has('version') || command === 'version') return print(`auxot-worker v${programVersion()}\n`);
+  if (command !== undefined) throw unknownCommand('auxot-worker', command, ['help', 'version']);
+
+  const config = readWorkerConfig(programEnv(), flags);
+  const diagnostics = openDiagnostics({ level: config.logLevel });
+  const worker = gpuWorker({
+    ...config,
+    modelPath: config.modelPath === 'demo' ? demoModel().path : config.modelPath,
+    instanceId: randomUUID(),
+    openEngine: (options, events) => llamaEngine({ ...options, ...events }),
+    dial: dialWs,
+    clock: systemClock,
+    random: Math.random,
+    diagnostics,
+  });
+  worker.start();
+  void stopSignal().then(signal => {
+    diagnostics.info('worker stops: running jobs finish first', { signal });
+    return worker.stop();
+  });
+  const { exitCode, message } = await worker.ended;
+  if (exitCode === 0) diagnostics.info(message);
+  else diagnostics.error(message);
+  return exitCode;
+}
+
+function print(text: string): number {
+  process.stdout.write(text);
+  return 0;
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch(showFailure);
+// Signals are listened for until the end, and that alone must not keep the program alive.
+process.stdout.write('', () => process.exit());

@@ -1,0 +1,202 @@
+import fc from 'fast-check';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { codes } from '../protocol/codes.ts';
+import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
+import { beginChat, type ChatAnswer, chatHead, errorAnswer, type Shown, showChat } from './answer.openai-chat.ts';
+import { anyLife } from './job-lives.contract.ts';
+
+const runs = Number(process.env.FC_RUNS ?? 400);
+const seeded = process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) };
+
+/** The parts of chunks, answers and errors that these tests look at. */
+interface Body {
+  readonly id?: string;
+  readonly created?: number;
+  readonly model?: string;
+  readonly object?: string;
+  readonly usage?: object | null;
+  readonly error?: { readonly code: string | null; readonly message: string };
+  readonly choices?: readonly {
+    readonly delta?: Said;
+    readonly message?: Said;
+    readonly finish_reason: string | null;
+  }[];
+}
+interface Said {
+  readonly role?: string;
+  readonly content?: string | null;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly { readonly index?: number; readonly id: string; readonly function: object }[];
+}
+
+const as = (submitted: JobSubmitted, stream: boolean, includeUsage = false): JobSubmitted => ({
+  ...submitted,
+  answer: { api: 'openai.chat', stream, model: submitted.answer.model, ...(includeUsage ? { includeUsage } : {}) },
+});
+
+/** Folds a log into what it shows, the head of a stream being out from its first frame on. */
+function fold(
+  submitted: JobSubmitted,
+  events: readonly JobEvent[],
+): { answer: ChatAnswer; frames: string[]; whole: Whole | null } {
+  let answer = beginChat(submitted);
+  const frames: string[] = [];
+  let whole: Whole | null = null;
+  for (const event of events) {
+    const [next, shown] = showChat(answer, event, frames.length > 0);
+    answer = next;
+    if (shown.kind === 'frames') frames.push(...shown.frames);
+    if (shown.kind === 'whole') whole = shown;
+  }
+  return { answer, frames, whole };
+}
+type Whole = Extract<Shown, { kind: 'whole' }>;
+
+const parse = (json: string): Body => JSON.parse(json) as Body;
+const chunks = (frames: readonly string[]): Body[] =>
+  frames.flatMap(frame => {
+    assert.ok(frame.startsWith('data: ') && frame.endsWith('\n\n'));
+    const data = frame.slice(6, -2);
+    assert.not.ok(/[\r\n]/.test(data), 'one line of data');
+    return data === '[DONE]' ? [] : [parse(data)];
+  });
+const joined = (bodies: readonly Body[], key: 'content' | 'reasoning_content'): string =>
+  bodies.map(({ choices }) => choices?.[0]?.delta?.[key] ?? '').join('');
+
+test('blocking and streamed answers carry the same text, reasoning, tool calls, finish reason and usage', () => {
+  fc.assert(
+    fc.property(anyLife, ({ job, log }) => {
+      const events = log.map(([event]) => event);
+      const stream = fold(as(job.submitted, true), events);
+      const { whole } = fold(as(job.submitted, false), events);
+      assert.is(whole !== null, job.state.status === 'done', 'an answer in one piece comes at the end');
+      const bodies = chunks(stream.frames);
+      assert.is(joined(bodies, 'content'), job.output.text);
+      assert.is(joined(bodies, 'reasoning_content'), job.output.reasoning);
+      if (whole === null || job.state.value !== 'completed') return;
+      const choice = parse(whole.body).choices?.[0];
+      assert.is(choice?.message?.content ?? '', job.output.text);
+      assert.is(choice?.message?.reasoning_content ?? '', job.output.reasoning);
+      const finish = bodies.filter(({ choices }) => choices?.[0]?.finish_reason !== null && choices?.length === 1);
+      assert.equal(
+        finish.map(({ choices }) => choices?.[0]?.finish_reason),
+        [choice?.finish_reason],
+      );
+      const streamedCalls = bodies.flatMap(({ choices }) => choices?.[0]?.delta?.tool_calls ?? []);
+      assert.equal(
+        streamedCalls.map(({ index: _, ...call }) => call),
+        choice?.message?.tool_calls ?? [],
+      );
+      assert.equal(
+        streamedCalls.map(({ index }) => index),
+        streamedCalls.map((_, index) => index),
+      );
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('every chunk of a stream has the same id, created, model and object', () => {
+  fc.assert(
+    fc.property(anyLife, fc.boolean(), ({ job, log }, includeUsage) => {
+      const submitted = as(job.submitted, true, includeUsage);
+      const { answer, frames } = fold(
+        submitted,
+        log.map(([event]) => event),
+      );
+      for (const body of chunks([chatHead(answer), ...frames])) {
+        if (body.error !== undefined) continue;
+        assert.equal(
+          [body.id, body.created, body.model, body.object],
+          [submitted.jobId, Math.floor(submitted.at / 1000), 'auxot-demo', 'chat.completion.chunk'],
+        );
+      }
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('only the head names the role', () => {
+  fc.assert(
+    fc.property(anyLife, ({ job, log }) => {
+      const { answer, frames } = fold(
+        as(job.submitted, true),
+        log.map(([event]) => event),
+      );
+      const roles = chunks([chatHead(answer), ...frames]).map(({ choices }) => choices?.[0]?.delta?.role);
+      assert.is(roles[0], 'assistant');
+      assert.ok(roles.slice(1).every(role => role === undefined));
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('usage is in a last chunk of its own if asked for, and then null before; else in the finish chunk', () => {
+  fc.assert(
+    fc.property(anyLife, ({ job, log }) => {
+      const last = log.at(-1)?.[0];
+      if (last?.type !== 'job.completed') return;
+      const events = log.map(([event]) => event);
+      const asked = chunks(fold(as(job.submitted, true, true), events).frames);
+      const usage = asked.at(-1);
+      assert.equal(usage?.choices, []);
+      assert.ok(usage?.usage);
+      assert.ok(asked.slice(0, -1).every(body => body.usage === null));
+      const plain = chunks(fold(as(job.submitted, true), events).frames);
+      assert.is(plain.length, asked.length - 1);
+      assert.ok(plain.slice(0, -1).every(body => body.usage === undefined));
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('a stream that ends says [DONE] last, and once', () => {
+  fc.assert(
+    fc.property(anyLife, ({ job, log }) => {
+      const { frames } = fold(
+        as(job.submitted, true),
+        log.map(([event]) => event),
+      );
+      const done = frames.filter(frame => frame === 'data: [DONE]\n\n').length;
+      const told = job.state.status === 'done' && frames.length > 0;
+      assert.is(done, told ? 1 : 0);
+      if (told) assert.is(frames.at(-1), 'data: [DONE]\n\n');
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('every code has its status, and tells clients whether to try again', () => {
+  for (const [code, { status, retryable }] of Object.entries(codes)) {
+    const answer = errorAnswer(code, 'm');
+    assert.is(answer.status, status, code);
+    if (status === 429 || status === 503) assert.is(answer.headers['retry-after'], '1', code);
+    else if (status >= 500) assert.is(answer.headers['x-should-retry'], retryable ? undefined : 'false', code);
+    assert.is(answer.headers['content-type'], 'application/json');
+    assert.is(parse(answer.body).error?.message, 'm');
+  }
+});
+
+test('N19: an answer that runs out of time is an error, never a stop', () => {
+  const submitted: JobSubmitted = {
+    type: 'job.submitted',
+    at: 1,
+    jobId: 'j',
+    instance: 'i',
+    boot: 'b',
+    priority: 0,
+    deadlineAt: 9,
+    request: { model: 'm', messages: [] },
+    answer: { api: 'openai.chat', stream: true, model: 'm' },
+  };
+  const text: JobEvent = { type: 'output.appended', at: 2, attempt: 1, kind: 'text', text: 'x', tokens: 1 };
+  const expired: JobEvent = { type: 'job.expired', at: 9, deadlineAt: 9 };
+  const { frames } = fold(submitted, [text, expired]);
+  const bodies = chunks(frames);
+  assert.is(bodies.at(-1)?.error?.code, 'timeout');
+  assert.ok(bodies.every(({ choices }) => (choices?.[0]?.finish_reason ?? null) === null));
+  assert.is(fold(submitted, [expired]).whole?.status, 504);
+});
+
+test.run();

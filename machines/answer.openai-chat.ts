@@ -1,0 +1,135 @@
+/**
+ * A chat completion as a fold over the job's events: the same events give the same bytes, always and anywhere.
+ *
+ * Streamed, each event becomes zero or more SSE frames (spec/http-api §3.3). Not streamed, the events gather into one
+ * JSON body (§3.2). Both say the same text: what `output.appended` events hold, in order.
+ */
+import { type CodeName, codeOf } from '../protocol/codes.ts';
+import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
+import { type ChunkWriter, chatCompletion, chunkWriter, errorBody } from '../protocol/openai-api.ts';
+
+export interface ChatAnswer {
+  readonly submitted: JobSubmitted;
+  readonly created: number;
+  readonly writer: ChunkWriter;
+  /** Gathered for an answer in one piece; empty in a streamed one, whose text is already out. */
+  readonly text: string;
+  readonly reasoning: string;
+}
+
+/** What an event shows: frames of a stream, or the whole answer; `last` when nothing follows. */
+export type Shown =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'frames'; readonly frames: readonly string[]; readonly last: boolean }
+  /** Not streamed, or nothing streamed yet: the whole answer with its status. */
+  | {
+      readonly kind: 'whole';
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    };
+
+const nothing: Shown = { kind: 'nothing' };
+const done = 'data: [DONE]\n\n';
+
+export const streamHeaders = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache',
+  'x-accel-buffering': 'no',
+} as const;
+
+export const jsonHeaders = { 'content-type': 'application/json' } as const;
+
+export function beginChat(submitted: JobSubmitted): ChatAnswer {
+  const created = Math.floor(submitted.at / 1000);
+  const { model, includeUsage = false } = submitted.answer;
+  const writer = chunkWriter({ id: submitted.jobId, created, model, includeUsage });
+  return { submitted, created, writer, text: '', reasoning: '' };
+}
+
+/** The frame that opens a streamed answer. It shows no event, so it has no position. */
+export const chatHead = (answer: ChatAnswer): string => frame(answer.writer.role());
+
+/** `opened`: the head of a streamed answer is out, so that a failure must be told inside the stream. */
+export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): [ChatAnswer, Shown] {
+  const streams = answer.submitted.answer.stream;
+  switch (event.type) {
+    case 'output.appended':
+      if (event.text === '') return [answer, nothing];
+      if (!streams) return [gathered(answer, event.kind, event.text), nothing];
+      return [
+        answer,
+        frames(
+          [frame(event.kind === 'text' ? answer.writer.content(event.text) : answer.writer.reasoning(event.text))],
+          false,
+        ),
+      ];
+    case 'job.completed': {
+      if (!streams)
+        return [answer, { kind: 'whole', status: 200, headers: jsonHeaders, body: chatBody(answer, event) }];
+      const last = (event.toolCalls ?? []).map((call, index) => frame(answer.writer.toolCall(index, call)));
+      last.push(frame(answer.writer.finish(event.finishReason, event.usage)));
+      if (answer.submitted.answer.includeUsage === true) last.push(frame(answer.writer.usage(event.usage)));
+      last.push(done);
+      return [answer, frames(last, true)];
+    }
+    case 'job.failed':
+      return [answer, failure(event.code, event.message, opened)];
+    case 'job.expired':
+      return [answer, failure('timeout', 'the job did not finish before its deadline (AUXOT_JOB_TIMEOUT)', opened)];
+    case 'job.cancelled':
+      if (event.reason === 'shutdown') return [answer, failure('shutting_down', 'the router is shutting down', opened)];
+      return [answer, failure('cancelled', 'the job was cancelled', opened)];
+    case 'job.submitted':
+    case 'job.adopted':
+    case 'job.assigned':
+    case 'job.requeued':
+      return [answer, nothing];
+  }
+}
+
+/** An error as a whole answer, with what clients need to decide whether to try again (§8.1 row 31). */
+export function errorAnswer(
+  code: string,
+  message: string,
+  param: string | null = null,
+): Extract<Shown, { kind: 'whole' }> {
+  const { status, retryable } = codeOf(code);
+  const retry: Record<string, string> = {};
+  if (status === 429 || status === 503) retry['retry-after'] = '1';
+  else if (status >= 500 && !retryable) retry['x-should-retry'] = 'false';
+  return {
+    kind: 'whole',
+    status,
+    headers: { ...jsonHeaders, ...retry },
+    body: JSON.stringify(errorBody(code as CodeName, message, param)),
+  };
+}
+
+function failure(code: string, message: string, opened: boolean): Shown {
+  const whole = errorAnswer(code, message);
+  return opened ? frames([frame(whole.body), done], true) : whole;
+}
+
+function chatBody(answer: ChatAnswer, event: Extract<JobEvent, { type: 'job.completed' }>): string {
+  return JSON.stringify(
+    chatCompletion({
+      id: answer.submitted.jobId,
+      created: answer.created,
+      model: answer.submitted.answer.model,
+      text: answer.text,
+      reasoning: answer.reasoning,
+      toolCalls: event.toolCalls ?? [],
+      finishReason: event.finishReason,
+      usage: event.usage,
+    }),
+  );
+}
+
+const gathered = (answer: ChatAnswer, kind: 'text' | 'reasoning', text: string): ChatAnswer => ({
+  ...answer,
+  [kind]: answer[kind] + text,
+});
+
+const frame = (json: string): string => `data: ${json}\n\n`;
+const frames = (list: readonly string[], last: boolean): Shown => ({ kind: 'frames', frames: list, last });

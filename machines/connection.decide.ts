@@ -1,0 +1,235 @@
+/**
+ * What may happen to a worker's connection next: commands in, events or a refusal out. The only place that says no.
+ *
+ * Frames arrive here parsed. What a peer of version 1 sends in a broken or unknown form after the handshake is dropped
+ * and counted, as the reference does; a peer of version 2 has promised better and is closed. Frames about jobs go to the
+ * jobs: one that comes here belongs to no job that this worker holds.
+ */
+import { closeCodes } from '../protocol/codes.ts';
+import {
+  agreedVersion,
+  type ConfigFrame,
+  type HelloFrame,
+  type StatusFrame,
+  type WorkerFrame,
+} from '../protocol/worker-frames.ts';
+import type { Announced, ConnectionAction, ConnectionEvent, KeyVerdict, TimerName } from './connection.events.ts';
+import { type Connection, evolve, isClosed, stateOf } from './connection.ts';
+import { differs, isPending } from './worker-policy.ts';
+
+export type ConnectionCommand =
+  | { readonly type: 'receiveFrame'; readonly at: number; readonly frame: WorkerFrame }
+  /** It could not be read: as parseWorkerFrame says, or longer than this peer may send. */
+  | {
+      readonly type: 'receiveBroken';
+      readonly at: number;
+      readonly kind: 'json' | 'type' | 'shape' | 'tooLarge';
+      readonly message: string;
+    }
+  | { readonly type: 'judgeKey'; readonly at: number; readonly verdict: KeyVerdict }
+  | { readonly type: 'passTimer'; readonly at: number; readonly name: TimerName }
+  /** The front has heard nothing from the peer for too long. */
+  | { readonly type: 'declareSilent'; readonly at: number }
+  | { readonly type: 'beginDrain'; readonly at: number }
+  /** The socket is gone. */
+  | { readonly type: 'loseSocket'; readonly at: number; readonly code: number };
+
+export type ConnectionRefusal = { readonly code: 'closed' | 'not_checking' | 'stale_timer' };
+export type ConnectionDecision =
+  | { readonly ok: true; readonly events: readonly ConnectionEvent[] }
+  | { readonly ok: false; readonly refusal: ConnectionRefusal };
+
+const no = (code: ConnectionRefusal['code']): ConnectionDecision => ({ ok: false, refusal: { code } });
+const yes = (...events: readonly ConnectionEvent[]): ConnectionDecision => ({ ok: true, events });
+
+export function decide(connection: Connection, command: ConnectionCommand): ConnectionDecision {
+  if (isClosed(connection)) return no('closed');
+  const { at } = command;
+  switch (command.type) {
+    case 'receiveFrame':
+      return yes(...received(connection, command.frame, at));
+    case 'receiveBroken':
+      return yes(brokenFrame(connection, command));
+    case 'judgeKey':
+      return stateOf(connection) === 'checkingKey'
+        ? yes(...judged(connection, command.verdict, at))
+        : no('not_checking');
+    case 'passTimer': {
+      const event = passed(connection, command.name, at);
+      return event === null ? no('stale_timer') : yes(event);
+    }
+    case 'declareSilent':
+      return yes(close(at, closeCodes.silent, 'nothing was heard from the worker'));
+    case 'beginDrain':
+      return drained(connection, at);
+    case 'loseSocket':
+      return yes({ type: 'connection.closed', at, code: command.code });
+  }
+}
+
+/** Decides and applies: the connection after, what to do, and the refusal if there was one. */
+export function obey(
+  connection: Connection,
+  command: ConnectionCommand,
+): {
+  readonly connection: Connection;
+  readonly actions: readonly ConnectionAction[];
+  readonly refusal: ConnectionRefusal | null;
+} {
+  const decision = decide(connection, command);
+  if (!decision.ok) return { connection, actions: [], refusal: decision.refusal };
+  const actions: ConnectionAction[] = [];
+  let next = connection;
+  for (const event of decision.events) {
+    const [after, asked] = evolve(next, event);
+    next = after;
+    actions.push(...asked);
+  }
+  return { connection: next, actions, refusal: null };
+}
+
+function received(connection: Connection, frame: WorkerFrame, at: number): ConnectionEvent[] {
+  const state = stateOf(connection);
+  if (state === 'awaitingHello') {
+    return frame.type === 'hello'
+      ? [helloReceived(frame, at)]
+      : [close(at, closeCodes.notHello, 'the first frame must be hello')];
+  }
+  if (state === 'checkingKey') {
+    return frame.type === 'config'
+      ? [{ type: 'config.held', at, announced: announcedIn(frame) }]
+      : [{ type: 'frame.ignored', at, frame: frame.type, why: 'the key is not checked yet' }];
+  }
+  switch (frame.type) {
+    case 'heartbeat':
+      return [{ type: 'heartbeat.received', at }];
+    case 'config':
+      return configured(connection, announcedIn(frame), at);
+    case 'status':
+      return reported(connection, frame, at);
+    case 'hello':
+      return [{ type: 'frame.ignored', at, frame: frame.type, why: 'said before' }];
+    default:
+      return [{ type: 'frame.ignored', at, frame: frame.type, why: 'about no job that this worker holds' }];
+  }
+}
+
+function helloReceived(frame: HelloFrame, at: number): ConnectionEvent {
+  const protocol = agreedVersion(frame.protocol_version);
+  const two = protocol >= 2;
+  return {
+    type: 'hello.received',
+    at,
+    role: frame.worker_type === 'tools' ? 'tools' : 'admin',
+    key: frame.gpu_key,
+    protocol,
+    instance: two && frame.instance_id !== undefined && frame.instance_id !== '' ? short(frame.instance_id) : null,
+    announced: announcedIn(frame),
+    loading: two && frame.ready === false,
+  };
+}
+
+function judged(connection: Connection, verdict: KeyVerdict, at: number): ConnectionEvent[] {
+  const { role, held, announced } = connection.state.context;
+  if (verdict !== 'right') return [{ type: 'key.refused', at, verdict }];
+  if (role === 'tools') return [{ type: 'key.refused', at, verdict: 'unsupported' }];
+  const accepted = { type: 'key.accepted', at } as const;
+  if (held !== null) return [accepted, ...configured(connection, held, at)];
+  return announced === null ? [accepted] : [accepted, ...modelChecked(connection, announced, at)];
+}
+
+function configured(connection: Connection, announced: Announced, at: number): ConnectionEvent[] {
+  return [{ type: 'config.received', at, announced }, ...modelChecked(connection, announced, at)];
+}
+
+/** Weakness S9: a worker with another model than the policy's serves under its own name, and people are told. */
+function modelChecked(connection: Connection, announced: Announced, at: number): ConnectionEvent[] {
+  const { policy } = connection.state.context;
+  if (isPending(announced) || !differs(announced.model, policy)) return [];
+  return [{ type: 'model.differed', at, announced: announced.model, wanted: policy.model_name }];
+}
+
+function reported(connection: Connection, frame: StatusFrame, at: number): ConnectionEvent[] {
+  const { state, progress, message } = frame;
+  const status = {
+    state,
+    ...(progress === undefined ? {} : { progress }),
+    ...(message === undefined ? {} : { message: short(message) }),
+  };
+  const events: ConnectionEvent[] = [{ type: 'status.received', at, status }];
+  if (stateOf(connection) === 'draining') return events;
+  const { loading } = connection.state.context;
+  if (state === 'draining') events.push({ type: 'drain.began', at, by: 'worker' });
+  else if (state === 'ready' && loading) events.push({ type: 'worker.readied', at });
+  else if (state !== 'ready' && !loading) events.push({ type: 'worker.unreadied', at });
+  return events;
+}
+
+function brokenFrame(
+  connection: Connection,
+  { at, kind, message }: Extract<ConnectionCommand, { type: 'receiveBroken' }>,
+): ConnectionEvent {
+  // A JSON error quotes the text around it, and in a hello that may be the key (C4).
+  const reason = kind === 'json' ? 'the frame is not one JSON value' : printable(message);
+  if (stateOf(connection) === 'awaitingHello') {
+    if (kind === 'tooLarge') return close(at, closeCodes.helloTooLarge, 'the hello is too large');
+    return kind === 'type'
+      ? close(at, closeCodes.notHello, 'the first frame must be hello')
+      : close(at, closeCodes.badFrame, 'the first frame must be a well-formed hello');
+  }
+  if (kind === 'tooLarge') return close(at, closeCodes.messageTooBig, 'the frame is too large');
+  if (kind === 'type') return { type: 'frame.ignored', at, frame: 'unknown', why: reason };
+  return connection.state.context.protocol >= 2
+    ? close(at, closeCodes.badFrame, reason)
+    : { type: 'frame.broken', at, message: reason };
+}
+
+function passed(connection: Connection, name: TimerName, at: number): ConnectionEvent | null {
+  const state = stateOf(connection);
+  switch (name) {
+    case 'hello':
+      return state === 'awaitingHello' ? close(at, closeCodes.helloTimeout, 'no hello came in time') : null;
+    case 'key':
+      return state === 'checkingKey' ? { type: 'key.refused', at, verdict: 'busy' } : null;
+    case 'settle':
+      return state === 'settling' ? { type: 'worker.settled', at } : null;
+    case 'drain':
+      return state === 'draining' ? close(at, closeCodes.goingAway, 'the time to finish jobs is over') : null;
+  }
+}
+
+function drained(connection: Connection, at: number): ConnectionDecision {
+  switch (stateOf(connection)) {
+    case 'awaitingHello':
+    case 'checkingKey':
+      return yes(close(at, closeCodes.goingAway, 'the router is shutting down'));
+    case 'draining':
+      return yes();
+    default:
+      return yes({ type: 'drain.began', at, by: 'router' });
+  }
+}
+
+const close = (at: number, code: number, reason: string): ConnectionEvent => ({
+  type: 'connection.refused',
+  at,
+  code,
+  reason,
+});
+
+function announcedIn({ capabilities, model_file: modelFile }: HelloFrame | ConfigFrame): Announced {
+  const { backend, model, ctx_size: contextSize, total_slots: slots = 0 } = capabilities;
+  return {
+    backend: short(backend),
+    model: short(model),
+    contextSize: Math.max(0, contextSize),
+    slots: Math.max(0, slots),
+    modelFile: modelFile === undefined || modelFile === '' ? null : short(modelFile),
+  };
+}
+
+/** A peer's words are kept for as long as it is connected, so their length has a bound. */
+const short = (text: string): string => (text.length <= 256 ? text : text.slice(0, 256));
+
+/** A close reason has room for 123 bytes: plain characters, so that their number is their length. */
+const printable = (text: string): string => text.replace(/[^ -~]/g, '?').slice(0, 120);

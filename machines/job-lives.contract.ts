@@ -1,0 +1,247 @@
+/**
+ * Random lives of jobs: what callers, workers, timers and other routers may do to one, in any order, and the log that
+ * comes of it. The common ground of the tests of job, stream and answer.
+ *
+ * A worker is named by what it is to the job, so that most commands mean something: its holder, or a stranger.
+ */
+import fc from 'fast-check';
+import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
+import type { Position } from '../protocol/position.ts';
+import type { CompleteFrame, TokenFrame } from '../protocol/worker-frames.ts';
+import {
+  acceptToken,
+  adoptJob,
+  assignJob,
+  cancelJob,
+  completeJob,
+  type Decision,
+  type Draft,
+  expireJob,
+  failAtWorker,
+  failJob,
+  orphanJob,
+  outputEvent,
+  stopAtWorker,
+} from './job.decide.ts';
+import { begin, evolve, type Job, type JobAction } from './job.ts';
+
+export const jobId = 'chatcmpl-7f1a91b5f8e95322ab8c4d912d09d479';
+export const deadlineAt = 1_300_000;
+
+/** One piece of text from a worker; `step` is how far its sequence number is from the one that is due. */
+export interface Piece {
+  readonly text: string;
+  readonly reasoning: boolean;
+  readonly step: number;
+}
+
+export type JobCommand =
+  | { readonly kind: 'assign'; readonly protocol: number }
+  /** Pieces that arrive in one tick. */
+  | { readonly kind: 'speak'; readonly from: Who; readonly pieces: readonly Piece[] }
+  | { readonly kind: 'complete'; readonly from: Who; readonly frame: Partial<CompleteFrame> }
+  | { readonly kind: 'giveUp'; readonly from: Who; readonly code: string }
+  | { readonly kind: 'stop'; readonly from: Who }
+  | { readonly kind: 'orphan'; readonly from: Who; readonly reason: 'worker_lost' | 'worker_silent' }
+  | { readonly kind: 'cancel'; readonly reason: 'caller_gone' | 'requested' | 'shutdown' }
+  | { readonly kind: 'fail'; readonly code: string }
+  | { readonly kind: 'expire'; readonly at: number }
+  | { readonly kind: 'adopt' };
+type Who = 'holder' | 'former' | 'stranger';
+
+export interface JobLife {
+  readonly job: Job;
+  readonly log: readonly (readonly [JobEvent, Position])[];
+  readonly actions: readonly JobAction[];
+  /** Codes of refusals, in order. */
+  readonly refusals: readonly string[];
+}
+
+export function bear(submitted: JobSubmitted): JobLife {
+  const [job, actions] = begin(submitted);
+  return { job, log: [[submitted, job.position]], actions, refusals: [] };
+}
+
+export const obeyAll = (life: JobLife, commands: readonly JobCommand[]): JobLife => commands.reduce(obey, life);
+
+export function obey(life: JobLife, command: JobCommand): JobLife {
+  const { job } = life;
+  const at = 1_000_000 + life.log.length;
+  switch (command.kind) {
+    case 'assign': {
+      const workerId = `worker-${job.state.context.attempt + 1}`;
+      return took(life, assignJob(job, { at, workerId, protocol: command.protocol }));
+    }
+    case 'speak':
+      return spoke(life, command, at);
+    case 'complete': {
+      const frame: CompleteFrame = { type: 'complete', job_id: jobId, full_response: '', ...command.frame };
+      return took(life, completeJob(job, nameOf(job, command.from), frame, at));
+    }
+    case 'giveUp': {
+      const { from, code } = command;
+      return took(life, failAtWorker(job, nameOf(job, from), { type: 'error', job_id: jobId, error: 'no', code }, at));
+    }
+    case 'stop':
+      return took(life, stopAtWorker(job, nameOf(job, command.from), undefined, at));
+    case 'orphan':
+      return took(life, orphanJob(job, nameOf(job, command.from), command.reason, at));
+    case 'cancel':
+      return took(life, cancelJob(job, command.reason, at));
+    case 'fail':
+      return took(life, failJob(job, command.code, 'because', at));
+    case 'expire':
+      return took(life, expireJob(job, command.at));
+    case 'adopt':
+      return took(life, adoptJob(job, { instance: 'router-2', boot: `boot-${life.log.length}` }, at));
+  }
+}
+
+function took(life: JobLife, decision: Decision): JobLife {
+  if (!decision.ok) return { ...life, refusals: [...life.refusals, decision.refusal.code] };
+  return decision.events.reduce(happened, life);
+}
+
+function happened(life: JobLife, event: JobEvent): JobLife {
+  const [job, actions] = evolve(life.job, event);
+  return { ...life, job, log: [...life.log, [event, job.position]], actions: [...life.actions, ...actions] };
+}
+
+/** As a shard does: pieces of one kind are joined within the tick, and each draft becomes one event. */
+function spoke(before: JobLife, { from, pieces }: Extract<JobCommand, { kind: 'speak' }>, at: number): JobLife {
+  let life = before;
+  let draft: Draft | null = null;
+  const { protocol, attempt } = life.job.state.context;
+  const workerId = nameOf(life.job, from);
+  for (const { text, reasoning, step } of pieces) {
+    const two = { attempt, seq: Math.max(1, (draft?.seq ?? life.job.output.seq) + 1 + step), ids: [text.length] };
+    const frame: TokenFrame = {
+      type: 'token',
+      job_id: jobId,
+      token: text,
+      ...(reasoning ? { reasoning } : {}),
+      ...(protocol >= 2 ? two : {}),
+    };
+    const taken = acceptToken(life.job, draft, workerId, frame);
+    if (!taken.ok) {
+      life = { ...life, refusals: [...life.refusals, taken.refusal.code] };
+      continue;
+    }
+    if (!taken.joins && draft !== null) life = happened(life, outputEvent(life.job, draft, at));
+    draft = taken.piece;
+  }
+  return draft === null ? life : happened(life, outputEvent(life.job, draft, at));
+}
+
+const nameOf = ({ state: { context } }: Job, who: Who): string =>
+  who === 'holder' ? (context.workerId ?? 'nobody') : who === 'former' ? `worker-${context.attempt - 1}` : 'stranger';
+
+const anyWho = fc.oneof(
+  { weight: 8, arbitrary: fc.constant<Who>('holder') },
+  { weight: 1, arbitrary: fc.constantFrom<Who>('former', 'stranger') },
+);
+/** Line ends, quotes, separators of SSE and of JSON, and characters outside the BMP: what breaks careless framing. */
+const anyText = fc.oneof(
+  fc.constantFrom('Hello', ' ', '\n\n', 'data: ', '"', '\\', '\u2028', '🙂', ''),
+  fc.string({ maxLength: 6 }),
+);
+const anyPiece = fc.record({
+  text: anyText,
+  reasoning: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  step: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1) }),
+});
+const anyCall = fc.record({
+  id: fc.constantFrom('', 'call_1', 'call_2'),
+  type: fc.constant('function'),
+  function: fc.record({ name: fc.constantFrom('look', 'add'), arguments: fc.constantFrom('', '{}', '{"a":1}') }),
+});
+const anyComplete: fc.Arbitrary<Partial<CompleteFrame>> = fc.record(
+  {
+    full_response: anyText,
+    reasoning_content: anyText,
+    input_tokens: fc.nat(50),
+    cache_tokens: fc.nat(50),
+    output_tokens: fc.nat(50),
+    tool_calls: fc.array(anyCall, { maxLength: 3 }),
+    finish_reason: fc.constantFrom('stop', 'length', 'tool_calls'),
+    duration_ms: fc.nat(100),
+  },
+  { requiredKeys: [] },
+);
+
+export const anyCommand: fc.Arbitrary<JobCommand> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('assign' as const), protocol: fc.constantFrom(1, 2) }) },
+  {
+    weight: 10,
+    arbitrary: fc.record({
+      kind: fc.constant('speak' as const),
+      from: anyWho,
+      pieces: fc.array(anyPiece, { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('complete' as const), from: anyWho, frame: anyComplete }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('orphan' as const),
+      from: anyWho,
+      reason: fc.constantFrom('worker_lost', 'worker_silent'),
+    }),
+  },
+  { weight: 2, arbitrary: fc.constant<JobCommand>({ kind: 'adopt' }) },
+  {
+    weight: 1,
+    arbitrary: fc.oneof(
+      fc.record({
+        kind: fc.constant('giveUp' as const),
+        from: anyWho,
+        code: fc.constantFrom('', 'context_length_exceeded', 'timeout', 'overloaded', 'engine_crashed'),
+      }),
+      fc.record({ kind: fc.constant('stop' as const), from: anyWho }),
+      fc.record({
+        kind: fc.constant('cancel' as const),
+        reason: fc.constantFrom('caller_gone', 'requested', 'shutdown'),
+      }),
+      fc.record({
+        kind: fc.constant('fail' as const),
+        code: fc.constantFrom('queue_full', 'log_full', 'poisoned_input'),
+      }),
+      fc.record({
+        kind: fc.constant('expire' as const),
+        at: fc.constantFrom(deadlineAt - 1, deadlineAt, deadlineAt + 5),
+      }),
+    ),
+  },
+);
+
+export const anySubmitted: fc.Arbitrary<JobSubmitted> = fc
+  .record({
+    stream: fc.boolean(),
+    includeUsage: fc.boolean(),
+    maxTokens: fc.option(fc.nat(20), { nil: undefined }),
+  })
+  .map(({ stream, includeUsage, maxTokens }) => ({
+    type: 'job.submitted',
+    at: 1_000_000,
+    jobId,
+    instance: 'router-1',
+    boot: 'boot-1',
+    priority: 0,
+    deadlineAt,
+    request: {
+      model: 'auxot-demo',
+      messages: [{ role: 'user', content: 'hi' }],
+      ...(maxTokens === undefined ? {} : { maxTokens }),
+    },
+    answer: { api: 'openai.chat', stream, model: 'auxot-demo', ...(includeUsage ? { includeUsage } : {}) },
+  }));
+
+/** A life that was lived by random commands; half of them start with a worker at work, for most else ends early. */
+export const anyLife: fc.Arbitrary<JobLife> = fc
+  .tuple(anySubmitted, fc.boolean(), fc.array(anyCommand, { maxLength: 25 }))
+  .map(([submitted, working, commands]) => {
+    const start: JobCommand[] = working ? [{ kind: 'assign', protocol: 2 }] : [];
+    const life = obeyAll(bear(submitted), [...start, ...commands]);
+    // A found case is printed as its log: XState's objects would fill pages.
+    return { ...life, [fc.toStringMethod]: () => life.log.map(([event]) => JSON.stringify(event)).join('\n') };
+  });

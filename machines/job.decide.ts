@@ -1,0 +1,244 @@
+/**
+ * What may happen to a job next: commands in, events or a refusal out. The only place that says no.
+ *
+ * A refusal of a worker's frame is no error: frames of an attempt that is over arrive late by nature and are ignored
+ * (PROTOCOL.md). A frame that breaks the sequence ends the attempt, because text would be missing.
+ */
+import type { JobEvent, JobRequest, OutputAppended, ToolCall, Usage } from '../protocol/job-events.ts';
+import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
+import { isOver, isRunning, type Job } from './job.ts';
+
+export type Refusal = { readonly code: 'over' | 'not_queued' | 'not_held' | 'stale' | 'repeated' | 'sequence_gap' };
+export type Decision =
+  | { readonly ok: true; readonly events: readonly JobEvent[] }
+  | { readonly ok: false; readonly refusal: Refusal };
+
+/** A job that lost this many workers in a row, with no output accepted in between, is failed (J4). */
+export const lostWorkersMax = 2;
+
+const no = (code: Refusal['code']): Decision => ({ ok: false, refusal: { code } });
+const yes = (...events: JobEvent[]): Decision => ({ ok: true, events });
+
+/** Text that arrived in one tick and becomes one event. */
+export interface Draft {
+  readonly kind: 'text' | 'reasoning';
+  readonly text: string;
+  readonly tokens: number;
+  readonly ids: readonly number[] | null;
+  readonly seq: number;
+}
+
+/** The worker that holds the job, and the frame's attempt where it names one. */
+interface Sender {
+  readonly workerId: string;
+  readonly attempt?: number | undefined;
+}
+
+/** Null when `from` may speak for the job now. */
+export function foreign(job: Job, from: Sender): Refusal | null {
+  if (isOver(job)) return { code: 'over' };
+  if (job.state.context.workerId !== from.workerId) return { code: 'not_held' };
+  if (from.attempt !== undefined && from.attempt !== job.state.context.attempt) return { code: 'stale' };
+  return null;
+}
+
+/**
+ * Takes a token frame into the draft of this tick. Frames of version 2 are numbered 1, 2, 3 … within the attempt: a
+ * number seen before is a repeat (redial), a number left out means lost text.
+ */
+export function acceptToken(
+  job: Job,
+  draft: Draft | null,
+  workerId: string,
+  frame: TokenFrame,
+): { ok: true; piece: Draft; joins: boolean } | { ok: false; refusal: Refusal } {
+  const refusal = foreign(job, { workerId, attempt: frame.attempt });
+  if (refusal !== null) return { ok: false, refusal };
+  const last = draft?.seq ?? job.output.seq;
+  const seq = frame.seq ?? last;
+  if (frame.seq !== undefined && frame.seq <= last) return { ok: false, refusal: { code: 'repeated' } };
+  if (frame.seq !== undefined && frame.seq > last + 1) return { ok: false, refusal: { code: 'sequence_gap' } };
+  const kind = frame.reasoning === true ? 'reasoning' : 'text';
+  const ids = frame.ids ?? null;
+  const tokens = ids === null ? 1 : ids.length;
+  if (draft === null || draft.kind !== kind || (draft.ids === null) !== (ids === null)) {
+    return { ok: true, joins: false, piece: { kind, text: frame.token, tokens, ids, seq } };
+  }
+  const joined = draft.ids === null || ids === null ? null : draft.ids.concat(ids);
+  const piece = { kind, text: draft.text + frame.token, tokens: draft.tokens + tokens, ids: joined, seq } as const;
+  return { ok: true, joins: true, piece };
+}
+
+/** The event that a draft becomes. */
+export function outputEvent(job: Job, draft: Draft, at: number): OutputAppended {
+  return {
+    type: 'output.appended',
+    at,
+    attempt: job.state.context.attempt,
+    kind: draft.kind,
+    text: draft.text,
+    tokens: draft.tokens,
+    ...(draft.ids === null ? {} : { ids: [...draft.ids] }),
+    ...(draft.seq > 0 ? { seq: draft.seq } : {}),
+  };
+}
+
+export interface Assignment {
+  readonly at: number;
+  readonly workerId: string;
+  readonly protocol: number;
+  readonly workerInstance?: string;
+  readonly modelFile?: string;
+}
+
+export function assignJob(job: Job, { at, workerId, protocol, workerInstance, modelFile }: Assignment): Decision {
+  if (isOver(job)) return no('over');
+  if (job.state.value !== 'queued') return no('not_queued');
+  return yes({
+    type: 'job.assigned',
+    at,
+    attempt: job.state.context.attempt + 1,
+    workerId,
+    protocol,
+    ...(workerInstance === undefined ? {} : { workerInstance }),
+    ...(modelFile === undefined ? {} : { modelFile }),
+  });
+}
+
+/** The worker says that it is done. Text that it kept for the end (workers that stream nothing) is said first. */
+export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at: number): Decision {
+  const refusal = foreign(job, { workerId, attempt: frame.attempt });
+  if (refusal !== null) return { ok: false, refusal };
+  if (frame.seq !== undefined && frame.seq > job.output.seq) return no('sequence_gap');
+  const { attempt } = job.state.context;
+  const events: JobEvent[] = [];
+  for (const [kind, whole, said] of [
+    ['reasoning', frame.reasoning_content ?? '', job.output.reasoning],
+    ['text', (frame.full_response ?? '') + (frame.post_tool_content ?? ''), job.output.text],
+  ] as const) {
+    const rest = unsaid(whole, said);
+    if (rest !== '') events.push({ type: 'output.appended', at, attempt, kind, text: rest, tokens: 0 });
+  }
+  const toolCalls = toolCallsOf(frame, job);
+  const usage = usageFrom(frame, job);
+  events.push({
+    type: 'job.completed',
+    at,
+    attempt,
+    finishReason: finishReason(frame, toolCalls, usage, job.submitted.request),
+    usage,
+    ...(toolCalls.length > 0 ? { toolCalls } : {}),
+    ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
+  });
+  return yes(...events);
+}
+
+/** The worker says that it cannot go on with the job. */
+export function failAtWorker(job: Job, workerId: string, frame: ErrorFrame, at: number): Decision {
+  const refusal = foreign(job, { workerId, attempt: frame.attempt });
+  if (refusal !== null) return { ok: false, refusal };
+  const message =
+    frame.error === '' || frame.error === undefined ? 'the worker reported an error without a text' : frame.error;
+  return yes({
+    type: 'job.failed',
+    at,
+    code: workerCode(frame.code),
+    message,
+    by: 'worker',
+    ...(frame.details === undefined || frame.details === '' ? {} : { details: frame.details }),
+  });
+}
+
+/** The worker stopped the job without being asked to. */
+export function stopAtWorker(job: Job, workerId: string, attempt: number | undefined, at: number): Decision {
+  const refusal = foreign(job, { workerId, attempt });
+  if (refusal !== null) return { ok: false, refusal };
+  return yes({ type: 'job.failed', at, code: 'worker_error', message: 'the worker cancelled the job', by: 'worker' });
+}
+
+/** The job's worker is gone, or broke the sequence of its frames. */
+export function orphanJob(
+  job: Job,
+  workerId: string,
+  reason: 'worker_lost' | 'worker_silent' | 'router_restarted',
+  at: number,
+): Decision {
+  if (isOver(job)) return no('over');
+  if (job.state.context.workerId !== workerId) return no('not_held');
+  const said = job.output.text !== '' || job.output.reasoning !== '';
+  if (said) return yes(lost(at, 'the worker was lost in the middle of the answer'));
+  const losses = job.state.context.lostInARow + 1;
+  if (losses >= lostWorkersMax) return yes(lost(at, `${losses} workers in a row were lost with this job`));
+  return yes({ type: 'job.requeued', at, attempt: job.state.context.attempt, reason });
+}
+
+export function cancelJob(job: Job, reason: 'caller_gone' | 'requested' | 'shutdown', at: number): Decision {
+  return isOver(job) ? no('over') : yes({ type: 'job.cancelled', at, reason });
+}
+
+export function failJob(job: Job, code: string, message: string, at: number): Decision {
+  return isOver(job) ? no('over') : yes({ type: 'job.failed', at, code, message, by: 'router' });
+}
+
+/** The deadline has passed, as a timer says; an early timer is refused. */
+export function expireJob(job: Job, at: number): Decision {
+  const { deadlineAt } = job.state.context;
+  return isOver(job) || at < deadlineAt ? no('over') : yes({ type: 'job.expired', at, deadlineAt });
+}
+
+/** A new writer opens the next epoch (design §2a.3). Its predecessor's worker connections are gone. */
+export function adoptJob(job: Job, writer: { instance: string; boot: string }, at: number): Decision {
+  if (isOver(job)) return no('over');
+  const adopted: JobEvent = { type: 'job.adopted', at, ...writer };
+  const { workerId } = job.state.context;
+  if (!isRunning(job) || workerId === null) return yes(adopted);
+  const orphaned = orphanJob(job, workerId, 'router_restarted', at);
+  return orphaned.ok ? yes(adopted, ...orphaned.events) : yes(adopted);
+}
+
+function lost(at: number, message: string): JobEvent {
+  return { type: 'job.failed', at, code: 'worker_lost', message, by: 'router' };
+}
+
+/** What of `whole` was not said yet. A whole that is no continuation adds nothing: what was streamed stands. */
+function unsaid(whole: string, said: string): string {
+  return whole.length > said.length && whole.startsWith(said) ? whole.slice(said.length) : '';
+}
+
+/** Ids may be empty or repeat (some engines do that): every call gets its own. */
+function toolCallsOf(frame: CompleteFrame, job: Job): ToolCall[] {
+  const taken = new Set<string>();
+  return (frame.tool_calls ?? []).map((call, index) => {
+    const wanted = call.id ?? '';
+    const id = wanted !== '' && !taken.has(wanted) ? wanted : `call_${job.submitted.jobId.slice(-16)}_${index}`;
+    taken.add(id);
+    const text = call.function?.arguments ?? '';
+    return { id, name: call.function?.name ?? '', arguments: text === '' ? '{}' : text };
+  });
+}
+
+function usageFrom(frame: CompleteFrame, job: Job): Usage {
+  const usage = usageOf(frame);
+  return usage.output > 0 ? usage : { ...usage, output: job.output.tokens - job.output.tokensBefore };
+}
+
+function finishReason(frame: CompleteFrame, calls: readonly ToolCall[], usage: Usage, request: JobRequest) {
+  if (calls.length > 0) return 'tool_calls';
+  if (frame.finish_reason === 'length' || frame.finish_reason === 'stop') return frame.finish_reason;
+  // Version 1 has no field for it: an answer as long as allowed was cut.
+  return request.maxTokens !== undefined && usage.output >= request.maxTokens ? 'length' : 'stop';
+}
+
+function workerCode(code: string | undefined): string {
+  switch (code) {
+    case 'context_length_exceeded':
+    case 'timeout':
+      return code;
+    case 'invalid_request':
+      return 'invalid_request';
+    case 'overloaded':
+      return 'server_overloaded';
+    default:
+      return 'worker_error';
+  }
+}

@@ -1,0 +1,439 @@
+import fc from 'fast-check';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { codes } from '../protocol/codes.ts';
+import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
+import { comparePositions } from '../protocol/position.ts';
+import { lostWorkersMax } from './job.decide.ts';
+import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
+import {
+  anyCommand,
+  anyLife,
+  bear,
+  deadlineAt,
+  type JobCommand,
+  type JobLife,
+  jobId,
+  obey,
+  obeyAll,
+} from './job-lives.contract.ts';
+
+const runs = Number(process.env.FC_RUNS ?? 500);
+const seeded = process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) };
+
+const submitted: JobSubmitted = {
+  type: 'job.submitted',
+  at: 1_000_000,
+  jobId,
+  instance: 'router-1',
+  boot: 'boot-1',
+  priority: 3,
+  deadlineAt,
+  request: { model: 'auxot-demo', messages: [{ role: 'user', content: 'hi' }] },
+  answer: { api: 'openai.chat', stream: true, model: 'auxot-demo' },
+};
+
+const assign: JobCommand = { kind: 'assign', protocol: 2 };
+const assign1: JobCommand = { kind: 'assign', protocol: 1 };
+const speak = (...texts: string[]): JobCommand => ({
+  kind: 'speak',
+  from: 'holder',
+  pieces: texts.map(text => ({ text, reasoning: false, step: 0 })),
+});
+const complete = (frame: Extract<JobCommand, { kind: 'complete' }>['frame'] = {}): JobCommand => ({
+  kind: 'complete',
+  from: 'holder',
+  frame,
+});
+const orphan: JobCommand = { kind: 'orphan', from: 'holder', reason: 'worker_lost' };
+const expire: JobCommand = { kind: 'expire', at: deadlineAt };
+const cancel: JobCommand = { kind: 'cancel', reason: 'caller_gone' };
+
+const live = (...commands: JobCommand[]): JobLife => obeyAll(bear(submitted), commands);
+const types = ({ log }: JobLife): string[] => log.map(([{ type }]) => type);
+const last = ({ log }: JobLife): JobEvent => log.at(-1)?.[0] ?? submitted;
+const completed = (life: JobLife): JobCompleted => {
+  const event = last(life);
+  if (event.type !== 'job.completed') throw new Error(`the job has not completed: ${event.type}`);
+  return event;
+};
+const asked = ({ actions }: JobLife, type: JobAction['type']): JobAction[] =>
+  actions.filter(action => action.type === type);
+
+/** What a job is, but for XState's own objects. */
+const essence = ({ submitted, state, output, position }: Job) => ({
+  submitted,
+  value: state.value,
+  context: state.context,
+  output,
+  position,
+});
+
+const at = 1_000_009;
+const usage = { input: 1, cached: 0, output: 1, reasoning: 0 };
+const events: Record<string, JobEvent> = {
+  'job.submitted': submitted,
+  'job.adopted': { type: 'job.adopted', at, instance: 'i', boot: 'b' },
+  'job.assigned': { type: 'job.assigned', at, attempt: 1, workerId: 'w', protocol: 2 },
+  'output.appended': { type: 'output.appended', at, attempt: 1, kind: 'text', text: 'x', tokens: 1 },
+  'job.requeued': { type: 'job.requeued', at, attempt: 1, reason: 'worker_lost' },
+  'job.completed': { type: 'job.completed', at, attempt: 1, finishReason: 'stop', usage },
+  'job.failed by worker': { type: 'job.failed', at, code: 'worker_error', message: 'm', by: 'worker' },
+  'job.failed by router': { type: 'job.failed', at, code: 'worker_lost', message: 'm', by: 'router' },
+  'job.cancelled': { type: 'job.cancelled', at, reason: 'requested' },
+  'job.expired': { type: 'job.expired', at, deadlineAt },
+};
+const states: Record<string, readonly JobCommand[]> = {
+  queued: [],
+  dispatched: [assign],
+  generating: [assign, speak('x')],
+  completed: [assign, complete()],
+  failed: [{ kind: 'fail', code: 'log_full' }],
+  cancelled: [cancel],
+  expired: [expire],
+};
+
+/** The state that follows and what it asks for; `.` nothing changes, `!` the log is corrupt. */
+const table: Record<string, Record<string, string>> = {
+  'job.submitted': { queued: '!', dispatched: '!', generating: '!' },
+  'job.adopted': { queued: '.', dispatched: '.', generating: '.' },
+  'job.assigned': { queued: 'dispatched sendJob', dispatched: '!', generating: '!' },
+  'output.appended': { queued: '!', dispatched: 'generating', generating: '.' },
+  'job.requeued': {
+    queued: '!',
+    dispatched: 'queued freeSlot requestWorker',
+    generating: 'queued freeSlot requestWorker',
+  },
+  'job.completed': {
+    queued: '!',
+    dispatched: 'completed freeSlot finishJob',
+    generating: 'completed freeSlot finishJob',
+  },
+  'job.failed by worker': {
+    queued: 'failed withdrawRequest finishJob',
+    dispatched: 'failed freeSlot finishJob',
+    generating: 'failed freeSlot finishJob',
+  },
+  'job.failed by router': {
+    queued: 'failed withdrawRequest finishJob',
+    dispatched: 'failed cancelAtWorker freeSlot finishJob',
+    generating: 'failed cancelAtWorker freeSlot finishJob',
+  },
+  'job.cancelled': {
+    queued: 'cancelled withdrawRequest finishJob',
+    dispatched: 'cancelled cancelAtWorker freeSlot finishJob',
+    generating: 'cancelled cancelAtWorker freeSlot finishJob',
+  },
+  'job.expired': {
+    queued: 'expired withdrawRequest finishJob',
+    dispatched: 'expired cancelAtWorker freeSlot finishJob',
+    generating: 'expired cancelAtWorker freeSlot finishJob',
+  },
+};
+
+test('every event in every state leads where the table says', () => {
+  for (const [name, event] of Object.entries(events)) {
+    for (const [state, way] of Object.entries(states)) {
+      const { job } = live(...way);
+      assert.is(job.state.value, state);
+      const cell = table[name]?.[state] ?? '!';
+      const where = `${name} in ${state}`;
+      if (cell === '!') {
+        assert.throws(
+          () => evolve(job, event),
+          (error: unknown) => error instanceof ReplayError,
+          where,
+        );
+        continue;
+      }
+      const [next, actions] = evolve(job, event);
+      const found = [next.state.value, ...actions.map(({ type }) => type)].join(' ');
+      assert.is(found, cell === '.' ? state : cell, where);
+      for (const action of actions) {
+        if ('workerId' in action.params)
+          assert.is.not(action.params.workerId, '', `${where}: ${action.type} names its worker`);
+      }
+    }
+  }
+});
+
+test('a job is submitted, asks for a worker and arms its deadline', () => {
+  const { actions } = live();
+  assert.equal(actions, [
+    { type: 'armDeadline', params: { jobId, at: deadlineAt } },
+    { type: 'requestWorker', params: { jobId, model: 'auxot-demo', priority: 3, again: false } },
+  ]);
+});
+
+test('a requeued job has no worker and asks again, before new jobs', () => {
+  const life = live(assign, orphan);
+  assert.is(life.job.state.context.workerId, null);
+  assert.equal(asked(life, 'requestWorker').at(-1)?.params, { jobId, model: 'auxot-demo', priority: 3, again: true });
+});
+
+test('N5: a job that loses two workers with nothing said in between is failed, not given to a third', () => {
+  const life = live(assign, orphan, assign, orphan);
+  assert.is(life.job.state.value, 'failed');
+  assert.is(asked(life, 'sendJob').length, lostWorkersMax);
+  assert.match(JSON.stringify(last(life)), 'worker_lost');
+});
+
+test('output forgives the losses before it, and a new attempt numbers its frames from 1', () => {
+  // A token without text is output too: a character whose first bytes it holds.
+  const { job } = live(assign, orphan, assign, speak(''), orphan, assign);
+  assert.is(job.state.value, 'dispatched');
+  assert.is(job.state.context.lostInARow, 1);
+  assert.is(job.output.seq, 0);
+});
+
+test('N16: frames from a worker that does not hold the job, or of a former attempt, are refused', () => {
+  const { job, refusals } = obeyAll(live(assign, orphan, assign1), [
+    { kind: 'speak', from: 'former', pieces: [{ text: 'x', reasoning: false, step: 0 }] },
+    { kind: 'complete', from: 'stranger', frame: {} },
+    { kind: 'complete', from: 'holder', frame: { attempt: 1 } },
+    { kind: 'giveUp', from: 'former', code: '' },
+    { kind: 'stop', from: 'stranger' },
+    { kind: 'orphan', from: 'former', reason: 'worker_lost' },
+  ]);
+  assert.equal(refusals, ['not_held', 'not_held', 'stale', 'not_held', 'not_held', 'not_held']);
+  assert.is(job.output.text, '');
+});
+
+test('nothing follows the end: what comes late is refused', () => {
+  const life = live(
+    assign,
+    speak('a'),
+    expire,
+    speak('b'),
+    complete(),
+    orphan,
+    cancel,
+    expire,
+    { kind: 'adopt' },
+    assign,
+    {
+      kind: 'fail',
+      code: 'timeout',
+    },
+  );
+  assert.is(last(life).type, 'job.expired');
+  assert.is(life.job.output.text, 'a');
+  assert.ok(life.refusals.length === 8 && life.refusals.every(code => code === 'over'));
+});
+
+test('N9: a job that passes its deadline is cancelled at its worker and frees the slot; an early timer does nothing', () => {
+  const early = live(assign, { kind: 'expire', at: deadlineAt - 1 });
+  assert.is(early.job.state.value, 'dispatched');
+  const life = obey(early, expire);
+  assert.equal(asked(life, 'cancelAtWorker').length, 1);
+  assert.equal(asked(life, 'freeSlot'), [{ type: 'freeSlot', params: { jobId, workerId: 'worker-1' } }]);
+});
+
+test('N7: a cancelled job that waits leaves the queue; one that runs is cancelled at its worker', () => {
+  assert.equal(
+    live(cancel)
+      .actions.slice(2)
+      .map(({ type }) => type),
+    ['withdrawRequest', 'finishJob'],
+  );
+  assert.equal(asked(live(assign, cancel), 'cancelAtWorker'), [
+    { type: 'cancelAtWorker', params: { jobId, workerId: 'worker-1', attempt: 1 } },
+  ]);
+});
+
+test('text that arrives in one tick is one event, and its frames are counted', () => {
+  const life = live(assign, speak('a', 'b', 'c'), speak('d'));
+  assert.equal(types(life).filter(type => type === 'output.appended').length, 2);
+  assert.is(life.job.output.text, 'abcd');
+  assert.is(life.job.output.tokens, 4);
+  assert.is(life.job.output.seq, 4);
+});
+
+test('reasoning and text are kept apart, in events of their own', () => {
+  const life = live(assign, {
+    kind: 'speak',
+    from: 'holder',
+    pieces: [
+      { text: 'hm', reasoning: true, step: 0 },
+      { text: 'ok', reasoning: false, step: 0 },
+    ],
+  });
+  assert.equal([life.job.output.reasoning, life.job.output.text, life.job.output.reasoningTokens], ['hm', 'ok', 1]);
+  assert.is(types(life).filter(type => type === 'output.appended').length, 2);
+});
+
+test('a token frame seen before is refused as a repeat, and one left out as a gap', () => {
+  const stepping = (step: number): JobCommand => ({
+    kind: 'speak',
+    from: 'holder',
+    pieces: [{ text: 'x', reasoning: false, step }],
+  });
+  assert.equal(live(assign, speak('a'), stepping(-1)).refusals, ['repeated']);
+  assert.equal(live(assign, speak('a'), stepping(1)).refusals, ['sequence_gap']);
+  assert.equal(live(assign, speak('a'), complete({ seq: 2 })).refusals, ['sequence_gap']);
+  assert.is(live(assign, speak('a'), complete({ seq: 1 })).job.state.value, 'completed');
+});
+
+test('a worker that streams nothing says its whole text at the end', () => {
+  const life = live(assign1, complete({ full_response: 'whole', reasoning_content: 'why' }));
+  assert.equal(types(life).slice(2), ['output.appended', 'output.appended', 'job.completed']);
+  assert.equal([life.job.output.text, life.job.output.reasoning], ['whole', 'why']);
+});
+
+test('a worker that streamed says only what was left out; a whole that contradicts what was said adds nothing', () => {
+  assert.is(live(assign1, speak('Hel'), complete({ full_response: 'Hello' })).job.output.text, 'Hello');
+  assert.is(live(assign1, speak('Hello'), complete({ full_response: 'Hello' })).job.output.text, 'Hello');
+  assert.is(live(assign1, speak('Hello'), complete({ full_response: 'Bye, all' })).job.output.text, 'Hello');
+});
+
+test('N11, N12: tool calls get ids of their own, and empty arguments become an empty object', () => {
+  const call = (id: string, text: string) => ({ id, type: 'function', function: { name: 'look', arguments: text } });
+  const { toolCalls = [], finishReason } = completed(
+    live(assign, complete({ tool_calls: [call('a', ''), call('a', '{}'), call('', '{}')] })),
+  );
+  assert.is(new Set(toolCalls.map(({ id }) => id)).size, 3);
+  assert.ok(toolCalls.every(({ id }) => id !== ''));
+  assert.is(toolCalls[0]?.arguments, '{}');
+  assert.is(finishReason, 'tool_calls');
+});
+
+test('the finish reason is what a version 2 worker says, and is inferred for version 1', () => {
+  assert.is(completed(live(assign, complete({ finish_reason: 'length' }))).finishReason, 'length');
+  const short = obeyAll(bear({ ...submitted, request: { ...submitted.request, maxTokens: 5 } }), [
+    assign1,
+    complete({ output_tokens: 5 }),
+  ]);
+  assert.is(completed(short).finishReason, 'length');
+  assert.is(completed(live(assign1, complete({ output_tokens: 5 }))).finishReason, 'stop');
+});
+
+test('usage counts reused prompt tokens as input, and tokens said when the worker counts none', () => {
+  assert.equal(completed(live(assign, complete({ input_tokens: 5, cache_tokens: 7, output_tokens: 3 }))).usage, {
+    input: 12,
+    cached: 7,
+    output: 3,
+    reasoning: 0,
+  });
+  assert.is(completed(live(assign1, speak('a', 'b'), complete())).usage.output, 2);
+});
+
+test('another writer opens the next epoch, and the worker of the one before is lost', () => {
+  const life = live(assign, { kind: 'adopt' });
+  assert.equal(
+    life.log.map(([{ type }, { epoch, number }]) => [type, epoch, number]),
+    [
+      ['job.submitted', 1, 1],
+      ['job.assigned', 1, 2],
+      ['job.adopted', 2, 1],
+      ['job.requeued', 2, 2],
+    ],
+  );
+});
+
+test('every failure carries a code that is known', () => {
+  for (const code of [
+    '',
+    'context_length_exceeded',
+    'invalid_request',
+    'timeout',
+    'overloaded',
+    'engine_crashed',
+    'who knows',
+  ]) {
+    const event = last(live(assign, { kind: 'giveUp', from: 'holder', code }));
+    assert.ok(event.type === 'job.failed' && Object.hasOwn(codes, event.code), code);
+  }
+});
+
+test('what is still owed is read from the state', () => {
+  const kinds = (life: JobLife): string[] => owed(life.job).map(({ type }) => type);
+  assert.equal(kinds(live()), ['armDeadline', 'requestWorker']);
+  assert.equal(kinds(live(assign)), ['armDeadline']);
+  assert.equal(kinds(live(assign, speak('a'))), ['armDeadline']);
+  assert.equal(kinds(live(cancel)), []);
+});
+
+test('no sequence of commands breaks an invariant', () => {
+  fc.assert(
+    fc.property(fc.array(anyCommand, { maxLength: 25 }), commands => {
+      let life = bear(submitted);
+      for (const command of commands) {
+        const before = life;
+        life = obey(life, command);
+        const { state } = life.job;
+        const running = state.value === 'dispatched' || state.value === 'generating';
+        assert.is(state.context.workerId !== null, running, 'J1');
+        assert.is(isRunning(life.job), running, 'J1');
+        assert.ok(state.context.attempt >= before.job.state.context.attempt, 'J2');
+        if (isOver(before.job)) assert.is(life.log, before.log, 'J3');
+        const sent = asked(life, 'sendJob').length;
+        assert.is(sent, state.context.attempt, 'J2: one dispatch an attempt');
+        assert.is(asked(life, 'freeSlot').length, sent - (running ? 1 : 0), 'each slot is freed once');
+        assert.is(asked(life, 'finishJob').length, isOver(life.job) ? 1 : 0, 'J3');
+        assert.is(
+          asked(life, 'requestWorker').length - sent,
+          state.value === 'queued' || asked(life, 'withdrawRequest').length > 0 ? 1 : 0,
+        );
+      }
+      const kinds = types(life);
+      assert.is(kinds.filter(isTerminal).length, isOver(life.job) ? 1 : 0, 'J3');
+      const silentLosses = kinds.join(' ').match(/job\.assigned (?:job\.adopted )*job\.requeued/g) ?? [];
+      assert.ok(silentLosses.length < lostWorkersMax, 'J4');
+      for (const [index, [event, position]] of life.log.entries()) {
+        const before = life.log[index - 1]?.[1];
+        if (before === undefined) continue;
+        const expected = event.type === 'job.adopted' ? [before.epoch + 1, 1] : [before.epoch, before.number + 1];
+        assert.equal([position.epoch, position.number], expected, 'J5');
+        assert.ok(comparePositions(before, position) < 0, 'J5');
+      }
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('a job rebuilt from its log equals the job that wrote it, cut anywhere', () => {
+  fc.assert(
+    fc.property(anyLife, fc.nat(40), (life, cut) => {
+      const log = life.log.map(([event]) => JSON.parse(JSON.stringify(event)) as JobEvent);
+      const whole = replay(log);
+      assert.ok(whole);
+      assert.equal(essence(whole), essence(life.job));
+      let job = replay(log.slice(0, Math.max(1, cut)));
+      assert.ok(job);
+      for (const event of log.slice(Math.max(1, cut))) [job] = evolve(job, event);
+      assert.equal(essence(job), essence(life.job));
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('what was said is what the log holds, and nothing is said of an attempt that is over', () => {
+  fc.assert(
+    fc.property(anyLife, ({ job, log }) => {
+      const said = (kind: string): string =>
+        log
+          .flatMap(([event]) => (event.type === 'output.appended' && event.kind === kind ? [event.text] : []))
+          .join('');
+      assert.is(job.output.text, said('text'));
+      assert.is(job.output.reasoning, said('reasoning'));
+      let attempt = 0;
+      for (const [event] of log) {
+        if (event.type === 'job.assigned') attempt = event.attempt;
+        if ('attempt' in event) assert.is(event.attempt, attempt, event.type);
+      }
+    }),
+    { numRuns: runs, ...seeded },
+  );
+});
+
+test('a log that does not begin with job.submitted, or goes on after the end, is corrupt', () => {
+  assert.throws(
+    () => replay([events['job.cancelled'] ?? submitted]),
+    (error: unknown) => error instanceof ReplayError,
+  );
+  const done = live(cancel).log.map(([event]) => event);
+  assert.throws(() => replay([...done, ...done.slice(1)]), /corrupt/);
+  assert.is(replay([]), null);
+});
+
+test.run();

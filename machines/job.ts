@@ -1,0 +1,296 @@
+/**
+ * One inference request, from accepted to answered.
+ *
+ *              ┌──────────requeued───────────┐
+ *              ▼                             │
+ *   queued ──assigned──▶ dispatched ──output──▶ generating ──completed──▶ completed
+ *     │                      └───────completed──────┘
+ *     └── failed, cancelled, expired: from every state that is not final ──▶ failed | cancelled | expired
+ *
+ * J1. A job has a worker exactly while it is dispatched or generating.
+ * J2. `attempt` counts assignments and never falls.
+ * J3. Exactly one terminal event; nothing follows it.
+ * J4. A job that loses two workers with no output accepted in between is not given to a third (job.decide.ts).
+ * J5. Each event has the number after the one before it; a new epoch starts again at 1.
+ *
+ * Text is kept beside the machine, in `output`: a piece of text is no decision, and `transition` costs too much for it.
+ */
+import { assign, initialTransition, type SnapshotFrom, setup, transition } from 'xstate';
+import type { JobEvent, JobSubmitted, OutputAppended } from '../protocol/job-events.ts';
+import type { Position } from '../protocol/position.ts';
+
+export interface JobContext {
+  readonly jobId: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly deadlineAt: number;
+  readonly attempt: number;
+  readonly workerId: string | null;
+  /** Version of the worker protocol that its worker speaks. */
+  readonly protocol: number;
+  /** Workers lost since output was last accepted. */
+  readonly lostInARow: number;
+  /** Boots that have written this log, so the epoch it is in. */
+  readonly writers: number;
+}
+
+/** What the model said so far. */
+export interface Output {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly tokens: number;
+  readonly reasoningTokens: number;
+  /** The last sequence number of this attempt's frames (version 2); 0 before the first. */
+  readonly seq: number;
+  /** `tokens` when the attempt began. */
+  readonly tokensBefore: number;
+}
+
+/** What the machine asks for, as data; the actor does it by `type`. */
+export type JobAction =
+  | { type: 'requestWorker'; params: { jobId: string; model: string; priority: number; again: boolean } }
+  | { type: 'withdrawRequest'; params: { jobId: string } }
+  | { type: 'sendJob'; params: { jobId: string; workerId: string; attempt: number; protocol: number } }
+  | { type: 'cancelAtWorker'; params: { jobId: string; workerId: string; attempt: number } }
+  | { type: 'freeSlot'; params: { jobId: string; workerId: string } }
+  | { type: 'armDeadline'; params: { jobId: string; at: number } }
+  | { type: 'finishJob'; params: { jobId: string } };
+
+const emptyContext: JobContext = {
+  jobId: '',
+  model: '',
+  priority: 0,
+  deadlineAt: 0,
+  attempt: 0,
+  workerId: null,
+  protocol: 1,
+  lostInARow: 0,
+  writers: 1,
+};
+
+type Params<T extends JobAction['type']> = Extract<JobAction, { type: T }>['params'];
+
+const machine = setup({
+  types: {} as { context: JobContext; events: JobEvent; input: JobSubmitted },
+  actions: {
+    requestWorker: (_, _params: Params<'requestWorker'>) => undefined,
+    withdrawRequest: (_, _params: Params<'withdrawRequest'>) => undefined,
+    sendJob: (_, _params: Params<'sendJob'>) => undefined,
+    cancelAtWorker: (_, _params: Params<'cancelAtWorker'>) => undefined,
+    freeSlot: (_, _params: Params<'freeSlot'>) => undefined,
+    armDeadline: (_, _params: Params<'armDeadline'>) => undefined,
+    finishJob: (_, _params: Params<'finishJob'>) => undefined,
+    dropWorker: assign({ workerId: null }),
+    countLoss: assign({ lostInARow: ({ context }) => context.lostInARow + 1 }),
+    forgetLosses: assign({ lostInARow: 0 }),
+    countWriter: assign({ writers: ({ context }) => context.writers + 1 }),
+  },
+});
+
+const finish = {
+  type: 'finishJob',
+  params: ({ context }: { context: JobContext }) => ({ jobId: context.jobId }),
+} as const;
+const withdraw = {
+  type: 'withdrawRequest',
+  params: ({ context }: { context: JobContext }) => ({ jobId: context.jobId }),
+} as const;
+const free = {
+  type: 'freeSlot',
+  params: ({ context }: { context: JobContext }) => ({ jobId: context.jobId, workerId: context.workerId ?? '' }),
+} as const;
+const cancel = {
+  type: 'cancelAtWorker',
+  params: ({ context }: { context: JobContext }) => ({
+    jobId: context.jobId,
+    workerId: context.workerId ?? '',
+    attempt: context.attempt,
+  }),
+} as const;
+
+/** Leaving a worker: the slot is free, and the job has no worker any more (J1). */
+const leave = [free, 'dropWorker'] as const;
+
+const running = {
+  'job.requeued': {
+    target: 'queued',
+    actions: [...leave, 'countLoss'],
+  },
+  'job.completed': { target: 'completed', actions: [...leave] },
+  'job.cancelled': { target: 'cancelled', actions: [cancel, ...leave] },
+  'job.expired': { target: 'expired', actions: [cancel, ...leave] },
+  'job.adopted': { actions: 'countWriter' },
+} as const;
+
+export const jobMachine = machine.createMachine({
+  id: 'job',
+  context: ({ input }) =>
+    input === undefined
+      ? emptyContext
+      : {
+          ...emptyContext,
+          jobId: input.jobId,
+          model: input.request.model,
+          priority: input.priority,
+          deadlineAt: input.deadlineAt,
+        },
+  initial: 'queued',
+  options: { maxIterations: 100 },
+  entry: { type: 'armDeadline', params: ({ context }) => ({ jobId: context.jobId, at: context.deadlineAt }) },
+  states: {
+    queued: {
+      entry: {
+        type: 'requestWorker',
+        params: ({ context }) => ({
+          jobId: context.jobId,
+          model: context.model,
+          priority: context.priority,
+          again: context.attempt > 0,
+        }),
+      },
+      on: {
+        'job.assigned': {
+          target: 'dispatched',
+          actions: assign(({ event }) => ({
+            attempt: event.attempt,
+            workerId: event.workerId,
+            protocol: event.protocol,
+          })),
+        },
+        'job.failed': { target: 'failed', actions: withdraw },
+        'job.cancelled': { target: 'cancelled', actions: withdraw },
+        'job.expired': { target: 'expired', actions: withdraw },
+        'job.adopted': { actions: 'countWriter' },
+      },
+    },
+    dispatched: {
+      entry: {
+        type: 'sendJob',
+        params: ({ context }) => ({
+          jobId: context.jobId,
+          workerId: context.workerId ?? '',
+          attempt: context.attempt,
+          protocol: context.protocol,
+        }),
+      },
+      on: {
+        ...running,
+        'output.appended': { target: 'generating', actions: 'forgetLosses' },
+        'job.failed': [
+          { guard: ({ event }) => event.by === 'worker', target: 'failed', actions: [...leave] },
+          { target: 'failed', actions: [cancel, ...leave] },
+        ],
+      },
+    },
+    generating: {
+      on: {
+        ...running,
+        // Text after the first piece takes the short way in `evolve`; this row keeps the table whole.
+        'output.appended': { actions: 'forgetLosses' },
+        'job.failed': [
+          { guard: ({ event }) => event.by === 'worker', target: 'failed', actions: [...leave] },
+          { target: 'failed', actions: [cancel, ...leave] },
+        ],
+      },
+    },
+    completed: { type: 'final', entry: finish },
+    failed: { type: 'final', entry: finish },
+    cancelled: { type: 'final', entry: finish },
+    expired: { type: 'final', entry: finish },
+  },
+});
+
+export type JobState = SnapshotFrom<typeof jobMachine>;
+
+export interface Job {
+  readonly submitted: JobSubmitted;
+  readonly state: JobState;
+  readonly output: Output;
+  /** Of the last event. */
+  readonly position: Position;
+}
+
+/** A logged event that cannot follow what stands before it: the log is corrupt, and this job alone stops. */
+export class ReplayError extends Error {
+  readonly code = 'log_corrupt';
+  constructor(jobId: string, position: Position, state: string, event: string) {
+    super(
+      `the log of job ${jobId} is corrupt: ${event} cannot follow at ${position.epoch}-${position.number}.0 in state ${state}`,
+    );
+    this.name = 'ReplayError';
+  }
+}
+
+/** The job that `job.submitted` begins, and what it asks for. */
+export function begin(event: JobSubmitted): [Job, JobAction[]] {
+  const [state, actions] = initialTransition(jobMachine, event);
+  const output = { text: '', reasoning: '', tokens: 0, reasoningTokens: 0, seq: 0, tokensBefore: 0 };
+  return [{ submitted: event, state, output, position: { epoch: 1, number: 1 } }, asked(actions)];
+}
+
+/** Applies one logged event. It has no opinion: whatever is in the log has happened. */
+export function evolve(job: Job, event: JobEvent): [Job, JobAction[]] {
+  const position = next(job.position, event);
+  if (event.type === 'output.appended' && job.state.value === 'generating') {
+    return [{ ...job, output: said(job.output, event), position }, []];
+  }
+  if (!job.state.can(event)) throw new ReplayError(job.submitted.jobId, position, String(job.state.value), event.type);
+  const [state, actions] = transition(jobMachine, job.state, event);
+  return [{ ...job, state, output: outputAfter(job.output, event), position }, asked(actions)];
+}
+
+/** The job that a log tells of; null for an empty one. Actions are thrown away: a replay never acts. */
+export function replay(events: Iterable<JobEvent>): Job | null {
+  let job: Job | null = null;
+  for (const event of events) {
+    if (job !== null) [job] = evolve(job, event);
+    else if (event.type === 'job.submitted') [job] = begin(event);
+    else throw new ReplayError('?', { epoch: 0, number: 0 }, 'none', event.type);
+  }
+  return job;
+}
+
+export const isOver = (job: Job): boolean => job.state.status === 'done';
+
+/** Whether a worker runs it now. */
+export const isRunning = (job: Job): boolean => job.state.context.workerId !== null;
+
+/** What is still owed after a rebuild, read from the state: never from actions of the past. */
+export function owed(job: Job): JobAction[] {
+  const { jobId, model, priority, deadlineAt, attempt } = job.state.context;
+  if (isOver(job)) return [];
+  const deadline: JobAction = { type: 'armDeadline', params: { jobId, at: deadlineAt } };
+  if (isRunning(job)) return [deadline];
+  return [deadline, { type: 'requestWorker', params: { jobId, model, priority, again: attempt > 0 } }];
+}
+
+function next(position: Position, event: JobEvent): Position {
+  return event.type === 'job.adopted'
+    ? { epoch: position.epoch + 1, number: 1 }
+    : { epoch: position.epoch, number: position.number + 1 };
+}
+
+function outputAfter(output: Output, event: JobEvent): Output {
+  if (event.type === 'output.appended') return said(output, event);
+  if (event.type === 'job.assigned') return { ...output, seq: 0, tokensBefore: output.tokens };
+  return output;
+}
+
+function said(output: Output, event: OutputAppended): Output {
+  const reasoning = event.kind === 'reasoning';
+  return {
+    text: reasoning ? output.text : output.text + event.text,
+    reasoning: reasoning ? output.reasoning + event.text : output.reasoning,
+    tokens: output.tokens + event.tokens,
+    reasoningTokens: reasoning ? output.reasoningTokens + event.tokens : output.reasoningTokens,
+    seq: event.seq ?? output.seq,
+    tokensBefore: output.tokensBefore,
+  };
+}
+
+function asked(actions: readonly { type: string; params?: unknown }[]): JobAction[] {
+  const asks: JobAction[] = [];
+  // Built-in actions (assign) have run; what is left are the names declared in setup(), with the params typed there.
+  for (const { type, params } of actions) if (!type.startsWith('xstate.')) asks.push({ type, params } as JobAction);
+  return asks;
+}

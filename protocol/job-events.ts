@@ -1,0 +1,177 @@
+/**
+ * The facts of a job, as its log keeps them for ever.
+ *
+ * A log is a Redis stream. One entry is one batch of events: fields `v` (envelope version, now `1`) and `e` (a JSON
+ * array of events). The entry's id is `<epoch>-<sequence>`, where the sequence is the running number, within the epoch,
+ * of the batch's first event, starting at 1. So the next entry of the same epoch has the sequence `sequence + count`,
+ * and a reader that finds anything else treats the log as corrupt.
+ *
+ * Rules: add optional fields, add types, never change a meaning (old logs replay for ever).
+ */
+import Type, { type Static } from 'typebox';
+
+/** Instant, epoch milliseconds. */
+const At = Type.Integer();
+const Count = Type.Integer({ minimum: 0 });
+
+/** A tool call as the caller sees it; `arguments` is JSON text. */
+export const ToolCall = Type.Object({ id: Type.String(), name: Type.String(), arguments: Type.String() });
+export type ToolCall = Static<typeof ToolCall>;
+
+/** Token counts; `input` includes `cached`. */
+export const Usage = Type.Object({ input: Count, cached: Count, output: Count, reasoning: Count });
+export type Usage = Static<typeof Usage>;
+
+/** What is asked of a model, free of any API's spelling. Message, tool and format objects keep their OpenAI shape. */
+export const JobRequest = Type.Object({
+  model: Type.String(),
+  messages: Type.Array(Type.Record(Type.String(), Type.Unknown())),
+  tools: Type.Optional(Type.Array(Type.Record(Type.String(), Type.Unknown()))),
+  toolChoice: Type.Optional(Type.Unknown()),
+  parallelToolCalls: Type.Optional(Type.Boolean()),
+  responseFormat: Type.Optional(Type.Unknown()),
+  temperature: Type.Optional(Type.Number()),
+  topP: Type.Optional(Type.Number()),
+  topK: Type.Optional(Type.Integer()),
+  minP: Type.Optional(Type.Number()),
+  repeatPenalty: Type.Optional(Type.Number()),
+  frequencyPenalty: Type.Optional(Type.Number()),
+  presencePenalty: Type.Optional(Type.Number()),
+  seed: Type.Optional(Type.Integer()),
+  stop: Type.Optional(Type.Array(Type.String())),
+  maxTokens: Type.Optional(Type.Integer()),
+  choices: Type.Optional(Type.Integer()),
+  logprobs: Type.Optional(Type.Boolean()),
+  topLogprobs: Type.Optional(Type.Integer()),
+  logitBias: Type.Optional(Type.Record(Type.String(), Type.Number())),
+  reasoningEffort: Type.Optional(Type.String()),
+  /** Variables for the model's chat template, e.g. `enable_thinking`. */
+  templateOptions: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+});
+export type JobRequest = Static<typeof JobRequest>;
+
+/** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
+export const AnswerShape = Type.Object({
+  api: Type.Literal('openai.chat'),
+  stream: Type.Boolean(),
+  /** The `model` to echo. */
+  model: Type.String(),
+  includeUsage: Type.Optional(Type.Boolean()),
+});
+export type AnswerShape = Static<typeof AnswerShape>;
+
+/** Opens epoch 1 and creates the log. `instance` and `boot` name the writer (design §2a.3). */
+export const JobSubmitted = Type.Object({
+  type: Type.Literal('job.submitted'),
+  at: At,
+  jobId: Type.String(),
+  instance: Type.String(),
+  boot: Type.String(),
+  priority: Type.Integer(),
+  deadlineAt: At,
+  request: JobRequest,
+  answer: AnswerShape,
+  /** Keyed digest of the caller's `Idempotency-Key`, never the key. */
+  idempotency: Type.Optional(Type.String()),
+  /** `x-request-id` of the request that submitted the job. */
+  requestId: Type.Optional(Type.String()),
+});
+/** Opens a later epoch: another boot has become the writer. Whoever held the job may come back by redial. */
+export const JobAdopted = Type.Object({
+  type: Type.Literal('job.adopted'),
+  at: At,
+  instance: Type.String(),
+  boot: Type.String(),
+});
+export const JobAssigned = Type.Object({
+  type: Type.Literal('job.assigned'),
+  at: At,
+  /** Counts assignments, from 1. */
+  attempt: Type.Integer({ minimum: 1 }),
+  /** Id of the worker's connection. */
+  workerId: Type.String(),
+  /** Stable id of the worker process (protocol version 2). */
+  workerInstance: Type.Optional(Type.String()),
+  protocol: Type.Integer({ minimum: 1 }),
+  /** Hash of the model file (version 2). */
+  modelFile: Type.Optional(Type.String()),
+});
+/** Text said by the model. Pieces that arrived together are one event; `tokens` says how many. */
+export const OutputAppended = Type.Object({
+  type: Type.Literal('output.appended'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  kind: Type.Union([Type.Literal('text'), Type.Literal('reasoning')]),
+  text: Type.String(),
+  tokens: Count,
+  /** Which choice (`n > 1`); 0 if absent. */
+  choice: Type.Optional(Count),
+  /** Token ids (version 2), in order. */
+  ids: Type.Optional(Type.Array(Type.Integer())),
+  /** The worker's sequence number of the last frame in this event (version 2). */
+  seq: Type.Optional(Count),
+});
+/** The job has no worker any more and waits for another. */
+export const JobRequeued = Type.Object({
+  type: Type.Literal('job.requeued'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  reason: Type.Union([
+    Type.Literal('worker_lost'),
+    Type.Literal('worker_silent'),
+    Type.Literal('overloaded'),
+    Type.Literal('router_restarted'),
+  ]),
+});
+export const JobCompleted = Type.Object({
+  type: Type.Literal('job.completed'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  finishReason: Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]),
+  usage: Usage,
+  toolCalls: Type.Optional(Type.Array(ToolCall)),
+  /** Engine time, ms. */
+  durationMs: Type.Optional(Count),
+});
+/** Something real went wrong; `code` is one of codes.ts. */
+export const JobFailed = Type.Object({
+  type: Type.Literal('job.failed'),
+  at: At,
+  code: Type.String(),
+  message: Type.String(),
+  details: Type.Optional(Type.String()),
+  /** Who ended it: a worker that says so has stopped by itself, else it is told to cancel. */
+  by: Type.Union([Type.Literal('worker'), Type.Literal('router')]),
+});
+export const JobCancelled = Type.Object({
+  type: Type.Literal('job.cancelled'),
+  at: At,
+  reason: Type.Union([Type.Literal('caller_gone'), Type.Literal('requested'), Type.Literal('shutdown')]),
+});
+/** The deadline passed. */
+export const JobExpired = Type.Object({ type: Type.Literal('job.expired'), at: At, deadlineAt: At });
+
+export const JobEvent = Type.Union([
+  JobSubmitted,
+  JobAdopted,
+  JobAssigned,
+  OutputAppended,
+  JobRequeued,
+  JobCompleted,
+  JobFailed,
+  JobCancelled,
+  JobExpired,
+]);
+export type JobEvent = Static<typeof JobEvent>;
+export type JobSubmitted = Static<typeof JobSubmitted>;
+export type JobAssigned = Static<typeof JobAssigned>;
+export type OutputAppended = Static<typeof OutputAppended>;
+export type JobCompleted = Static<typeof JobCompleted>;
+export type JobFailed = Static<typeof JobFailed>;
+
+/** Envelope version written today. Older ones are lifted where logs are read. */
+export const envelopeVersion = '1';
+
+const terminalTypes = new Set<string>(['job.completed', 'job.failed', 'job.cancelled', 'job.expired']);
+/** Whether `type` ends a job: exactly one such event stands at the end of a finished log. */
+export const isTerminal = (type: string): boolean => terminalTypes.has(type);

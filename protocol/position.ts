@@ -1,0 +1,27 @@
+/**
+ * Where an event stands in a job's log: `<epoch>-<sequence>.<index>`.
+ *
+ * `sequence` is the running number, within the epoch, of an event that starts a batch, and `index` counts on from it, so
+ * `sequence + index` numbers the event. Two positions of one epoch with the same sum name the same event: the log may
+ * join batches (group commit, compaction) without any position given out before becoming wrong.
+ */
+export interface Position {
+  readonly epoch: number;
+  /** Running number of the event within its epoch, from 1. 0 stands before the epoch's first event. */
+  readonly number: number;
+}
+
+export const origin: Position = { epoch: 0, number: 0 };
+
+export const formatPosition = ({ epoch, number }: Position): string => `${epoch}-${number}.0`;
+
+/** Reads a position; null when `text` is none. */
+export function parsePosition(text: string): Position | null {
+  const match = /^(\d{1,15})-(\d{1,15})\.(\d{1,15})$/.exec(text);
+  if (match === null) return null;
+  const number = Number(match[2]) + Number(match[3]);
+  return Number.isSafeInteger(number) ? { epoch: Number(match[1]), number } : null;
+}
+
+/** Negative when `a` stands before `b`, 0 when they are the same, positive when after. */
+export const comparePositions = (a: Position, b: Position): number => a.epoch - b.epoch || a.number - b.number;

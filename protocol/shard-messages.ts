@@ -1,0 +1,241 @@
+/**
+ * What the front and a shard say to each other over a message port: plain data, one batch a tick in each direction.
+ *
+ * The front numbers its batches; the shard answers each with one `ShardOutput` of the same number, so that a batch whose
+ * output never came back can be given to the shard's successor. Time and ids are in the inputs: a shard has none.
+ */
+import type { JobEvent } from './job-events.ts';
+import type { Position } from './position.ts';
+
+/** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
+export const slotOf = (id: string): number => {
+  const dash = id.lastIndexOf('-') + 1;
+  return Number.parseInt(id.slice(dash, dash + 2), 16) & 255;
+};
+
+/** One entry of a job's log, read back and checked. */
+export interface LoggedEntry {
+  readonly epoch: number;
+  /** Number, within the epoch, of the first event. */
+  readonly sequence: number;
+  readonly events: readonly JobEvent[];
+}
+
+/** Who writes the log: this instance and this boot of it. */
+export interface Writer {
+  readonly instance: string;
+  readonly boot: string;
+}
+
+export type ShardInput =
+  /** A caller's request; `body` is its raw bytes. */
+  | {
+      readonly kind: 'requestArrived';
+      readonly at: number;
+      readonly streamId: number;
+      readonly jobId: string;
+      readonly requestId: string;
+      readonly writer: Writer;
+      readonly api: 'openai.chat';
+      readonly body: Uint8Array;
+      readonly deadlineAt: number;
+      /** Shown when the request names no model. */
+      readonly modelDefault: string;
+      readonly idempotency?: string;
+    }
+  /** The caller's connection is gone, or its answer ended. */
+  | { readonly kind: 'streamClosed'; readonly at: number; readonly streamId: number }
+  /** Nothing was said for so long that the answer's head must go out now. */
+  | { readonly kind: 'streamDue'; readonly at: number; readonly streamId: number }
+  /** The caller reads slowly: stop projecting. */
+  | { readonly kind: 'streamPaused'; readonly streamId: number }
+  /** The caller has caught up: go on behind `sent`, the last position it was given. */
+  | { readonly kind: 'streamWoken'; readonly streamId: number; readonly sent: Position }
+  /** The log from where the stream stands; `last` when it reaches the point the stream asked for. */
+  | {
+      readonly kind: 'streamEntries';
+      readonly streamId: number;
+      readonly entries: readonly LoggedEntry[];
+      readonly last: boolean;
+    }
+  /** A slot is free: the queue gives the job to a worker. */
+  | {
+      readonly kind: 'jobMatched';
+      readonly at: number;
+      readonly jobId: string;
+      readonly workerId: string;
+      readonly protocol: number;
+      readonly workerInstance?: string;
+      readonly modelFile?: string;
+    }
+  /** A frame about a job, from the worker that holds it. */
+  | {
+      readonly kind: 'jobFrame';
+      readonly at: number;
+      readonly jobId: string;
+      readonly workerId: string;
+      readonly text: string;
+    }
+  /** The worker that held the job is gone. */
+  | {
+      readonly kind: 'jobOrphaned';
+      readonly at: number;
+      readonly jobId: string;
+      readonly workerId: string;
+      readonly reason: 'worker_lost' | 'worker_silent';
+    }
+  | {
+      readonly kind: 'jobCancel';
+      readonly at: number;
+      readonly jobId: string;
+      readonly reason: 'caller_gone' | 'requested' | 'shutdown';
+    }
+  /** Fail the job: the front or the store cannot go on with it. */
+  | {
+      readonly kind: 'jobFail';
+      readonly at: number;
+      readonly jobId: string;
+      readonly code: string;
+      readonly message: string;
+    }
+  /** Another writer holds the job, or its log is gone: forget it. */
+  | { readonly kind: 'jobFenced'; readonly jobId: string }
+  /** A worker's socket opened; `workerId` names the connection (32 hex digits). */
+  | { readonly kind: 'workerOpened'; readonly at: number; readonly workerId: string; readonly remote: string }
+  | { readonly kind: 'workerFrame'; readonly at: number; readonly workerId: string; readonly text: string }
+  | {
+      readonly kind: 'workerKeyChecked';
+      readonly at: number;
+      readonly workerId: string;
+      readonly verdict: 'right' | 'wrong' | 'busy' | 'unconfigured';
+    }
+  | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
+  | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
+  /** After a restart or the death of a shard: rebuild from the log; with `adopt`, open the next epoch. */
+  | {
+      readonly kind: 'jobRestored';
+      readonly at: number;
+      readonly jobId: string;
+      readonly entries: readonly LoggedEntry[];
+      readonly adopt?: Writer;
+      /** The worker that holds it is still connected (death of a shard). */
+      readonly workerId?: string;
+    }
+  | {
+      readonly kind: 'streamRestored';
+      readonly streamId: number;
+      readonly jobId: string;
+      /** Position of the last bytes released to the caller; null before the first. */
+      readonly sent: Position | null;
+      /** Whether the answer's head is out. */
+      readonly opened: boolean;
+    }
+  | { readonly kind: 'workerRestored'; readonly workerId: string; readonly snapshot: string };
+
+/** Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. */
+export interface Chunk {
+  readonly jobId: string;
+  readonly epoch: number;
+  /** Number of the first event within the epoch. */
+  readonly sequence: number;
+  readonly count: number;
+  /** The events as JSON, joined by commas, without brackets. */
+  readonly events: string;
+  /** Holds `job.submitted`: may create the log. */
+  readonly creates: boolean;
+  /** Holds the terminal event. */
+  readonly ends: boolean;
+  readonly effects: readonly Effect[];
+}
+
+export type Effect =
+  /** A whole answer at once. */
+  | {
+      readonly kind: 'respond';
+      readonly streamId: number;
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    }
+  /** The head of a streamed answer. */
+  | {
+      readonly kind: 'open';
+      readonly streamId: number;
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+    }
+  /** Bytes of a streamed answer, as text; `position` of the last event they show. */
+  | { readonly kind: 'write'; readonly streamId: number; readonly text: string; readonly position: Position }
+  | { readonly kind: 'end'; readonly streamId: number }
+  /** The stream waits for the log after `after`, up to event `until` of the job. */
+  | {
+      readonly kind: 'read';
+      readonly streamId: number;
+      readonly jobId: string;
+      readonly after: Position;
+      readonly until: Position;
+    }
+  | { readonly kind: 'sendFrame'; readonly workerId: string; readonly text: string }
+  /** Token frames up to `seq` are in the log; the front sends these together, at intervals. */
+  | {
+      readonly kind: 'ackFrames';
+      readonly workerId: string;
+      readonly jobId: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
+  | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }
+  | { readonly kind: 'checkKey'; readonly workerId: string; readonly role: 'admin' | 'tools'; readonly key: string }
+  /** What the front keeps so that the connection's machine can be rebuilt. */
+  | { readonly kind: 'keepWorker'; readonly workerId: string; readonly snapshot: string }
+  /** The worker may get jobs (first time, or with other slots). */
+  | { readonly kind: 'offerWorker'; readonly workerId: string; readonly offer: WorkerOffer }
+  /** The worker may not get jobs any more; those it has go on unless the socket is gone. */
+  | { readonly kind: 'withdrawWorker'; readonly workerId: string }
+  | {
+      readonly kind: 'enqueueJob';
+      readonly jobId: string;
+      readonly model: string;
+      readonly priority: number;
+      /** Has been queued before: goes before new jobs of its priority. */
+      readonly again: boolean;
+    }
+  | { readonly kind: 'dequeueJob'; readonly jobId: string }
+  /** The job's slot on the worker is free. */
+  | { readonly kind: 'freeSlot'; readonly jobId: string; readonly workerId: string }
+  | { readonly kind: 'armTimer'; readonly key: string; readonly at: number }
+  | { readonly kind: 'disarmTimer'; readonly key: string }
+  /** The job has ended: the front forgets it. */
+  | { readonly kind: 'retireJob'; readonly jobId: string }
+  | {
+      readonly kind: 'note';
+      readonly level: 'debug' | 'info' | 'warn' | 'error';
+      readonly message: string;
+      readonly fields: Readonly<Record<string, string | number | boolean>>;
+    };
+
+/** What a worker offers to the queue. */
+export interface WorkerOffer {
+  readonly slots: number;
+  readonly model: string;
+  readonly backend: string;
+  readonly contextSize: number;
+  readonly protocol: number;
+  readonly workerInstance?: string;
+  readonly modelFile?: string;
+}
+
+export interface ShardBatch {
+  readonly n: number;
+  readonly inputs: readonly ShardInput[];
+}
+
+export interface ShardOutput {
+  readonly n: number;
+  readonly chunks: readonly Chunk[];
+  /** What depends on no event. */
+  readonly effects: readonly Effect[];
+}
+
+/** To a shard. `stop` asks it to end after what it has. */
+export type ToShard = ShardBatch | { readonly stop: true };
