@@ -18,10 +18,10 @@ import { footText, headText, type JobRow, jobsText, stepJson, stepText, type Wid
 import { Replay, type ReplayEntry, ReplayStopped, type Step } from '../actors/replay/replay.ts';
 import { isMeant, type KnownJob, StoredLogs } from '../actors/replay/stored-logs.ts';
 import { comparePositions, parsePosition } from '../protocol/position.ts';
+import { type Output, watchOutput } from './watched-output.ts';
 
 export interface ReplayIo {
-  /** `columns` as a terminal has them. */
-  readonly out: TextSink & { readonly columns?: number | undefined };
+  readonly out: Output;
   readonly err: TextSink;
 }
 
@@ -63,10 +63,14 @@ type ReplayFlags = Flags<keyof typeof specs>;
 
 /** Runs the command and gives the exit status: 0 done, 1 failed, 2 misused. `env` has the values of .env in it. */
 export async function replayJob(args: readonly string[], env: Env, io: ReplayIo): Promise<number> {
+  const out = watchOutput(io.out);
   try {
-    await run(args, env, io);
+    await run(args, env, { out, err: io.err });
+    await out.settled();
     return 0;
   } catch (error) {
+    // Whoever read our output (`| head`) has enough.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return 0;
     const message = error instanceof Error ? error.message : String(error);
     io.err.write(`${message.startsWith(command) ? '' : `${command}: `}${message}\n`);
     return error instanceof UsageError ? error.exitCode : 1;
@@ -153,7 +157,12 @@ async function openToRead(env: Env): Promise<{ store: Store; name: string }> {
     );
   }
   const directory = resolve(dataDir);
-  return { store: await openReadOnly(directory), name: `the embedded store in ${directory}` };
+  const store = await openReadOnly(directory).catch(error => {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    const fix = 'Run this where the router was started, or set AUXOT_DATA_DIR or AUXOT_REDIS_URL to what it uses.';
+    throw new Error(`there is no store in ${directory}. ${fix}`);
+  });
+  return { store, name: `the embedded store in ${directory}` };
 }
 
 async function found(logs: StoredLogs, word: string, name: string, env: Env): Promise<string> {

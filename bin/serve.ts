@@ -1,5 +1,5 @@
 /** Builds a router from its parts, starts it and stops it. Decides nothing. */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -78,6 +78,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     {
       bodyBytesMax: config.maxBodyBytes,
       models: [config.policy.model, ...config.modelAliases],
+      corsOrigins: config.corsOrigins,
       version: programVersion(),
     },
     { front, diagnostics, checkKey: (key, source) => checkApiKey(keys, key, source) },
@@ -163,13 +164,30 @@ function checkApiKey(keys: KeyVerifier, key: string, source: string): boolean | 
 }
 
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
+/** Random bytes are drawn in bulk: one draw costs as much as a thousand bytes of it. */
+const pool = { bytes: Buffer.alloc(0), next: 0 };
+
+function randomByte(): number {
+  if (pool.next >= pool.bytes.length) {
+    pool.bytes = randomBytes(4096);
+    pool.next = 0;
+  }
+  const byte = pool.bytes[pool.next] ?? 0;
+  pool.bytes[pool.next] = 0;
+  pool.next += 1;
+  return byte;
+}
 
 const ids: Ids = {
   // Two hex digits of hash slot and 22 characters of 5.95 bits: 131 unguessable bits, as long as the reference's ids.
   jobId() {
-    let id = randomBytes(1).toString('hex');
-    for (let n = 0; n < 22; n += 1) id += base62[randomInt(62)];
-    return `chatcmpl-${id}`;
+    let id = `chatcmpl-${randomByte().toString(16).padStart(2, '0')}`;
+    while (id.length < 33) {
+      const byte = randomByte();
+      // 248 is four times 62: above it, some characters would be likelier than others.
+      if (byte < 248) id += base62[byte % 62];
+    }
+    return id;
   },
   workerId: () => randomBytes(16).toString('hex'),
 };

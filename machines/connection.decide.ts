@@ -171,13 +171,17 @@ function brokenFrame(
 ): ConnectionEvent {
   // A JSON error quotes the text around it, and in a hello that may be the key (C4).
   const reason = kind === 'json' ? 'the frame is not one JSON value' : printable(message);
-  if (stateOf(connection) === 'awaitingHello') {
-    if (kind === 'tooLarge') return close(at, closeCodes.helloTooLarge, 'the hello is too large');
+  const state = stateOf(connection);
+  if (kind === 'tooLarge') {
+    return state === 'awaitingHello' || state === 'checkingKey'
+      ? close(at, closeCodes.helloTooLarge, 'too much was sent before the key was checked')
+      : close(at, closeCodes.messageTooBig, 'the frame is too large');
+  }
+  if (state === 'awaitingHello') {
     return kind === 'type'
       ? close(at, closeCodes.notHello, 'the first frame must be hello')
       : close(at, closeCodes.badFrame, 'the first frame must be a well-formed hello');
   }
-  if (kind === 'tooLarge') return close(at, closeCodes.messageTooBig, 'the frame is too large');
   if (kind === 'type') return { type: 'frame.ignored', at, frame: 'unknown', why: reason };
   return connection.state.context.protocol >= 2
     ? close(at, closeCodes.badFrame, reason)

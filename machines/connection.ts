@@ -22,7 +22,7 @@
  *
  * Liveness is the front's to judge: only it sees the bytes and the pongs.
  */
-import { assign, initialTransition, type SnapshotFrom, setup, transition } from 'xstate';
+import { assign, type SnapshotFrom, setup } from 'xstate';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
 import type { RouterFrame } from '../protocol/worker-frames.ts';
 import {
@@ -39,6 +39,7 @@ import {
 } from './connection.events.ts';
 import { changeNote, isTold, note } from './connection.notes.ts';
 import { refusalOf } from './connection.refusals.ts';
+import { type AskedAction, pure } from './pure.ts';
 import { isPending, policyFor, slotsOf } from './worker-policy.ts';
 
 type Params<T extends ConnectionAction['type']> = Extract<ConnectionAction, { type: T }>['params'];
@@ -237,6 +238,8 @@ export const connectionMachine = machine.createMachine({
   },
 });
 
+const steps = pure(connectionMachine);
+
 export type ConnectionState = SnapshotFrom<typeof connectionMachine>;
 export type ConnectionStateName = keyof (typeof connectionMachine)['states'];
 
@@ -259,7 +262,7 @@ export const connectionFrom = (state: ConnectionState): Connection => ({
 
 /** A connection that has just been opened, and what it asks for. */
 export function open(event: ConnectionOpened): [Connection, ConnectionAction[]] {
-  const [state, actions] = initialTransition(connectionMachine, event);
+  const [state, actions] = steps.initial(event);
   return [connectionFrom(state), asked(actions)];
 }
 
@@ -318,7 +321,7 @@ export function offerOf({ announced, policy, limits, protocol, instance }: Conne
 function turned(connection: Connection, event: ConnectionTurn): [Connection, ConnectionAction[]] {
   const before = stateOf(connection);
   if (!connection.state.can(event)) throw new Error(`a connection that is ${before} cannot take ${event.type}`);
-  const [state, actions] = transition(connectionMachine, connection.state, event);
+  const [state, actions] = steps.next(connection.state, event);
   const notes = before === state.value ? [] : [changeNote(state.context, before, state.value, event)];
   return [{ ...connection, state }, [...asked(actions), ...notes]];
 }
@@ -338,14 +341,5 @@ const merged = (before: Announced | null, config: Announced): Announced => ({
   modelFile: config.modelFile ?? before?.modelFile ?? null,
 });
 
-function asked(actions: readonly { type: string; params?: unknown }[]): ConnectionAction[] {
-  const asks: ConnectionAction[] = [];
-  // Built-in actions (assign) have run; what is left are the names declared in setup(), with the params typed there.
-  for (const { type, params } of actions) {
-    if (!type.startsWith('xstate.') && !assigning.has(type)) asks.push({ type, params } as ConnectionAction);
-  }
-  return asks;
-}
-
-/** Named in setup(), but done by the machine itself. */
-const assigning = new Set(['touch', 'markLoading', 'markLoaded']);
+// The names declared in setup(), with the params typed there.
+const asked = (actions: readonly AskedAction[]): ConnectionAction[] => actions as ConnectionAction[];

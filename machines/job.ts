@@ -15,9 +15,10 @@
  *
  * Text is kept beside the machine, in `output`: a piece of text is no decision, and `transition` costs too much for it.
  */
-import { assign, initialTransition, type SnapshotFrom, setup, transition } from 'xstate';
+import { assign, type SnapshotFrom, setup } from 'xstate';
 import type { JobEvent, JobSubmitted, OutputAppended } from '../protocol/job-events.ts';
 import type { Position } from '../protocol/position.ts';
+import { type AskedAction, pure } from './pure.ts';
 
 export interface JobContext {
   readonly jobId: string;
@@ -200,6 +201,8 @@ export const jobMachine = machine.createMachine({
   },
 });
 
+const steps = pure(jobMachine);
+
 export type JobState = SnapshotFrom<typeof jobMachine>;
 
 export interface Job {
@@ -223,7 +226,7 @@ export class ReplayError extends Error {
 
 /** The job that `job.submitted` begins, and what it asks for. */
 export function begin(event: JobSubmitted): [Job, JobAction[]] {
-  const [state, actions] = initialTransition(jobMachine, event);
+  const [state, actions] = steps.initial(event);
   const output = { text: '', reasoning: '', tokens: 0, reasoningTokens: 0, seq: 0, tokensBefore: 0 };
   return [{ submitted: event, state, output, position: { epoch: 1, number: 1 } }, asked(actions)];
 }
@@ -235,7 +238,7 @@ export function evolve(job: Job, event: JobEvent): [Job, JobAction[]] {
     return [{ ...job, output: said(job.output, event), position }, []];
   }
   if (!job.state.can(event)) throw new ReplayError(job.submitted.jobId, position, String(job.state.value), event.type);
-  const [state, actions] = transition(jobMachine, job.state, event);
+  const [state, actions] = steps.next(job.state, event);
   return [{ ...job, state, output: outputAfter(job.output, event), position }, asked(actions)];
 }
 
@@ -288,9 +291,5 @@ function said(output: Output, event: OutputAppended): Output {
   };
 }
 
-function asked(actions: readonly { type: string; params?: unknown }[]): JobAction[] {
-  const asks: JobAction[] = [];
-  // Built-in actions (assign) have run; what is left are the names declared in setup(), with the params typed there.
-  for (const { type, params } of actions) if (!type.startsWith('xstate.')) asks.push({ type, params } as JobAction);
-  return asks;
-}
+// The names declared in setup(), with the params typed there.
+const asked = (actions: readonly AskedAction[]): JobAction[] => actions as JobAction[];

@@ -12,10 +12,11 @@
  *
  * Bytes flow beside the machine, in the answer's fold (answer.openai-chat.ts).
  */
-import { initialTransition, type SnapshotFrom, setup, transition } from 'xstate';
+import { type SnapshotFrom, setup } from 'xstate';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions, formatPosition, type Position } from '../protocol/position.ts';
 import { beginChat, type ChatAnswer, chatHead, showChat, streamHeaders } from './answer.openai-chat.ts';
+import { pure } from './pure.ts';
 
 /** What the stream asks for, as data. */
 export type StreamAction =
@@ -47,7 +48,8 @@ export const streamMachine = setup({ types: {} as { events: StreamEvent } }).cre
   },
 });
 
-const [waiting] = initialTransition(streamMachine);
+const steps = pure(streamMachine);
+const [waiting] = steps.initial(undefined);
 
 export interface Stream {
   readonly state: SnapshotFrom<typeof streamMachine>;
@@ -115,7 +117,7 @@ const openAction: StreamAction = { type: 'open', status: 200, headers: streamHea
 
 const moved = (stream: Stream, event: StreamEvent): Stream => ({
   ...stream,
-  state: transition(streamMachine, stream.state, event)[0],
+  state: steps.next(stream.state, event)[0],
 });
 
 /** Gives frames their SSE ids: the event's position on its last frame, `<position>/<k>` on the k-th before it. */

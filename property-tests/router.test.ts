@@ -277,7 +277,10 @@ test('an input that kills its shard twice is quarantined, and its job alone fail
   await clock.settle();
   const [a = '', b = ''] = gpu.jobs;
   shards.before = message => {
-    if ('inputs' in message && message.inputs.some(input => input.kind === 'jobFrame' && input.text.includes('poison')))
+    if (
+      'inputs' in message &&
+      message.inputs.some(input => input.kind === 'jobFrames' && input.lines.includes('poison'))
+    )
       throw new Error('poison');
   };
   say(gpu, b, 'fine');

@@ -121,11 +121,13 @@ script('a signal reaches the router, which ends in its own way', async ({ dir })
     'bin/router.ts',
     "process.on('SIGTERM', () => { console.log('drained'); process.exit(0); });\nsetInterval(() => undefined, 1000);\nconsole.log('ready');\n",
   );
+  // A group of its own, so that a router that is not told to stop does not outlive the test.
   const child = spawn(process.execPath, ['scripts/run.mjs', 'start'], {
     cwd: dir,
     stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
   });
-  const limit = setTimeout(() => child.kill('SIGKILL'), 60_000);
+  const limit = setTimeout(() => process.kill(-(child.pid ?? 0), 'SIGKILL'), 30_000);
   let output = '';
   const code = await new Promise(resolve => {
     child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -68,13 +68,16 @@ export type ShardInput =
       readonly workerInstance?: string;
       readonly modelFile?: string;
     }
-  /** A frame about a job, from the worker that holds it. */
+  /**
+   * Frames about a job, from the worker that holds it, in order: those of one tick together, one a line (a line break
+   * in a frame is white space between its words, and has become a blank).
+   */
   | {
-      readonly kind: 'jobFrame';
+      readonly kind: 'jobFrames';
       readonly at: number;
       readonly jobId: string;
       readonly workerId: string;
-      readonly text: string;
+      readonly lines: string;
     }
   /** The worker that held the job is gone. */
   | {

@@ -301,6 +301,8 @@ const fromRouter = frameCodec(routerFrames);
 
 /** Reads a frame that a worker sent. */
 export const parseWorkerFrame = fromWorker.parse;
+/** The same for what JSON.parse gave already. */
+export const readWorkerFrame = fromWorker.read;
 /** Reads a frame that a router sent. */
 export const parseRouterFrame = fromRouter.parse;
 

@@ -114,7 +114,7 @@ async function runTestFile(path) {
   const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')];
   let problem = '';
   if (timedOut) problem = `still running after ${testFileMsMax / 1000} s, killed`;
-  else if (false) problem = `no test ran (exit ${code})`;
+  else if (total === 0) problem = `no test ran (exit ${code})`;
   else if (code !== 0 && passed + skipped === total) problem = `exit ${code} although every test passed`;
   const failed = problem === '' ? total - passed - skipped : Math.max(1, total - passed - skipped);
 

@@ -58,12 +58,13 @@ dotenv('CF7: CRLF files read like others', () => {
 });
 
 dotenv('CF8: unquoted values expand only earlier capital names, which is what damages an unquoted hash', () => {
-  assert.equal(read(`A=1\nB=$A\${A}$NOPE$lower\${lower}$\nC=\\$A\nD=$E\nE=5`), {
+  assert.equal(read(`A=1\nB=$A\${A}$NOPE$lower\${lower}$\nC=\\$A\nD=$E\nE=5\nF=C:\\new\\dir`), {
     A: '1',
     B: `11$lower\${lower}$`,
     C: '$A',
     D: '',
     E: '5',
+    F: 'C:\\new\\dir',
   });
   assert.is(read(`H=${hash}`).H, hash.replace('$AAECA', '').replace('$Z', ''));
 });

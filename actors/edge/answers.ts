@@ -1,13 +1,33 @@
-/** Whole answers of the HTTP edge: errors in the envelope of the API that was called (spec/http-api §2.3). */
-import type { ServerResponse } from 'node:http';
+/**
+ * Whole answers of the HTTP edge. Errors come in the envelope of the API that was called (spec/http-api §2.3, §8.4).
+ *
+ * An answer may go out before its request has come in. The rest of the request is then read and dropped for a while: a
+ * connection closed with unread bytes in it takes the answer away from the caller.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type CodeName, codes } from '../../protocol/codes.ts';
 import { errorBody } from '../../protocol/openai-api.ts';
+import type { Family } from './paths.ts';
+
+/** One request and its answer. */
+export interface Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** In a header of every answer, and in the diagnostics. */
+  readonly requestId: string;
+  readonly family: Family;
+}
+
+/** How much of an unwanted body is read so that its connection can be used again. */
+const dropBytesMax = 64 * 1024;
+/** How long a caller may go on sending what nobody wants. */
+const lingerMs = 2000;
 
 export function answerJson(
-  res: ServerResponse,
+  { res }: Pick<Exchange, 'res'>,
   status: number,
   value: unknown,
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): void {
   answerText(res, status, { 'content-type': 'application/json', ...headers }, JSON.stringify(value));
 }
@@ -19,18 +39,55 @@ export function answerText(
   body: string,
 ): void {
   if (res.headersSent || res.destroyed) return;
-  const bytes = Buffer.from(body);
-  res.writeHead(status, { ...headers, 'content-length': bytes.length });
-  res.end(res.req.method === 'HEAD' ? undefined : bytes);
+  const { req } = res;
+  const bytes = Buffer.from(req.method === 'HEAD' ? '' : body);
+  const lingers = !req.complete && !isShort(req);
+  const length = status === 204 ? {} : { 'content-length': Buffer.byteLength(body) };
+  res.writeHead(status, { ...headers, ...length, ...(lingers ? { connection: 'close' } : {}) });
+  if (!lingers) return void res.end(bytes);
+  res.write(bytes);
+  const end = (): void => void res.end();
+  const late = setTimeout(end, lingerMs);
+  res.once('close', () => clearTimeout(late));
+  req.once('end', end);
+  req.resume();
 }
 
-export function answerError(res: ServerResponse, code: CodeName, message: string, param: string | null = null): void {
-  const { status, retryable } = codes[code];
+/** Whether the body is known to be so short that Node's own way, to read and drop it, is good enough. */
+const isShort = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] === undefined &&
+  headers.expect === undefined &&
+  Number(headers['content-length'] ?? 0) <= dropBytesMax;
+
+export function answerError(
+  { res, family, requestId }: Exchange,
+  code: CodeName,
+  message: string,
+  param: string | null = null,
+): void {
+  const { retryable } = codes[code];
+  const anthropic = family === 'anthropic';
+  const status = anthropic && codes[code].status === 503 ? 529 : codes[code].status;
   const headers: Record<string, string> = {};
-  if (status === 429 || status === 503) headers['retry-after'] = '1';
-  if (status === 501 || (status >= 500 && !retryable)) headers['x-should-retry'] = 'false';
+  if (status === 429 || status === 503 || status === 529) headers['retry-after'] = '1';
+  else if (status >= 500 && !retryable) headers['x-should-retry'] = 'false';
   if (status === 401) headers['www-authenticate'] = 'Bearer';
-  // A body that is still coming in would be read as the next request: the connection ends with this answer.
-  if (!res.req.complete) headers.connection = 'close';
-  answerJson(res, status, errorBody(code, message, param), headers);
+  const body = anthropic
+    ? { type: 'error', error: { type: anthropicTypes[status] ?? 'api_error', message }, request_id: requestId }
+    : errorBody(code, message, param);
+  answerJson({ res }, status, body, headers);
 }
+
+const anthropicTypes: Readonly<Record<number, string>> = {
+  400: 'invalid_request_error',
+  401: 'authentication_error',
+  403: 'permission_error',
+  404: 'not_found_error',
+  408: 'timeout_error',
+  413: 'request_too_large',
+  415: 'invalid_request_error',
+  429: 'rate_limit_error',
+  501: 'not_implemented_error',
+  504: 'timeout_error',
+  529: 'overloaded_error',
+};

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CodeName } from '../../protocol/codes.ts';
 
 export class BodyRefused extends Error {
+  /** `cancelled`: the caller went away, and nobody is left to be told. */
   readonly code: CodeName;
   constructor(code: CodeName, message: string) {
     super(message);
@@ -10,39 +11,42 @@ export class BodyRefused extends Error {
   }
 }
 
-/** Rejects with BodyRefused, or with `null` code when the caller went away. */
-export function readBody(req: IncomingMessage, bytesMax: number, idleMs: number): Promise<Uint8Array> {
+/** Rejects with BodyRefused. `begin` is called when the body is wanted: a caller may wait for that. */
+export function readBody(
+  req: IncomingMessage,
+  { bytesMax, idleMs, begin }: { bytesMax: number; idleMs: number; begin: () => void },
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const tooLarge = (): BodyRefused =>
       new BodyRefused('request_too_large', `the body is longer than ${bytesMax} bytes (AUXOT_MAX_BODY)`);
+    const gone = (): BodyRefused => new BodyRefused('cancelled', 'the caller went away');
+    if (req.destroyed) return reject(gone());
     if (Number(req.headers['content-length'] ?? 0) > bytesMax) return reject(tooLarge());
+
     const pieces: Buffer[] = [];
     let bytes = 0;
-    let timer = setTimeout(late, idleMs);
-    function late(): void {
-      finish(() => reject(new BodyRefused('request_timeout', `the body stopped coming for ${idleMs} ms`)));
-    }
-    function finish(settle: () => void): void {
-      clearTimeout(timer);
-      req.removeAllListeners('data');
-      req.pause();
-      settle();
-    }
-    req.on('data', (piece: Buffer) => {
-      clearTimeout(timer);
+    const late = (): void => refuse(new BodyRefused('request_timeout', `the body stopped coming for ${idleMs} ms`));
+    const onClose = (): void => refuse(gone());
+    const onData = (piece: Buffer): void => {
+      timer.refresh();
       bytes += piece.length;
-      if (bytes > bytesMax) return finish(() => reject(tooLarge()));
-      pieces.push(piece);
-      timer = setTimeout(late, idleMs);
-    });
-    req.once('end', () => {
-      clearTimeout(timer);
+      if (bytes > bytesMax) refuse(tooLarge());
+      else pieces.push(piece);
+    };
+    const onEnd = (): void => {
+      release();
       resolve(Buffer.concat(pieces));
-    });
-    req.once('error', error => finish(() => reject(error)));
-    req.once('close', () => {
+    };
+    const timer = setTimeout(late, idleMs);
+    function release(): void {
       clearTimeout(timer);
-      reject(new BodyRefused('cancelled', 'the caller went away'));
-    });
+      req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose);
+    }
+    function refuse(reason: BodyRefused): void {
+      release();
+      reject(reason);
+    }
+    req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose);
+    begin();
   });
 }

@@ -1,79 +1,77 @@
 /**
- * The HTTP edge: routes, keys, limits. Bodies go to the front unread; answers come from it, or from here when nothing
- * need be thought about.
+ * The HTTP edge: the listener, its limits and its routes. Bodies go to the front unread; answers come from it, or from
+ * here when nothing need be thought about.
  *
- * Every answer has `x-request-id`, and every request one line in the diagnostics with it.
+ * E1. Every answer has `x-request-id` (Anthropic's also `request-id`), and every request one line in the diagnostics.
+ * E2. Every error is in the envelope of the API that was called; nothing is redirected.
+ * E3. Requests of one connection are taken one after the other: the next when the answer before it is out.
  */
-import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { modelList, modelObject } from '../../protocol/openai-api.ts';
+import type { Socket } from 'node:net';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
-import { answerError, answerJson, answerText } from './answers.ts';
-import { BodyRefused, readBody } from './body.ts';
-import { routeOf } from './paths.ts';
+import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
+import { authorised, type KeyCheck } from './api-key.ts';
+import { BodyRefused } from './body.ts';
+import { allowOrigin } from './cors.ts';
+import { answerOpenai } from './openai.ts';
+import { type Route, routeOf } from './paths.ts';
+import { answerRaw, newRequestId } from './raw-answers.ts';
 
 export interface HttpOptions {
   readonly bodyBytesMax: number;
   /** Configured model and aliases, first the one that a request without a model gets. */
   readonly models: readonly string[];
+  /** Origins whose browser apps may call; `*` for all. */
+  readonly corsOrigins: readonly string[];
   readonly version: string;
 }
 
 export interface HttpParts {
   readonly front: Front;
-  /** Whether a caller's key is right; 'busy' when too many wait to be checked. */
-  readonly checkKey: (key: string, source: string) => boolean | Promise<boolean | 'busy'>;
+  readonly checkKey: KeyCheck;
   readonly diagnostics: Diagnostics;
 }
 
-/** Of a body that makes no progress. */
-const bodyIdleMs = 60_000;
 const headersMs = 10_000;
 const idleMs = 75_000;
 const headerBytesMax = 64 * 1024;
-
-interface Exchange {
-  readonly req: IncomingMessage;
-  readonly res: ServerResponse;
-  readonly requestId: string;
-}
+/** Requests that may wait on one connection for the answer before theirs. */
+const pipelinedMax = 256;
 
 export function openHttp(options: HttpOptions, { front, checkKey, diagnostics }: HttpParts): Server {
   const startedAt = Math.floor(Date.now() / 1000);
+  const parts = { ...options, front, checkKey, startedAt };
+  /** Exchanges of a connection that are not over; the first is being served (E3). */
+  const lines = new WeakMap<Socket, (() => void)[]>();
 
-  async function serve(exchange: Exchange): Promise<void> {
+  async function serve(exchange: Exchange, route: Route | null): Promise<void> {
     const { req, res } = exchange;
-    const route = routeOf(req.url ?? '/');
-    if (route === null) return answerError(res, 'not_found', 'there is nothing at this path');
+    if (req.headers.host === undefined && req.httpVersion === '1.1')
+      return answerError(exchange, 'invalid_request', 'an HTTP/1.1 request needs a Host header');
+    if (allowOrigin(req, res, options.corsOrigins)) return;
+    if (route === null) return answerError(exchange, 'not_found', 'there is nothing at this path');
+    const { family, path } = route;
     const method = req.method === 'HEAD' ? 'GET' : (req.method ?? 'GET');
-    if (route.family === 'other') {
-      if (route.path === 'health' && method === 'GET') return health(res);
-      if (route.path === 'ws')
-        return answerText(res, 400, { 'content-type': 'text/plain' }, 'This is the WebSocket of the workers.\n');
-      return answerError(res, 'not_found', `there is nothing at ${method} /${route.path}`);
+    if (family === 'openai') return answerOpenai(exchange, method, path, parts);
+    if (family === 'anthropic') {
+      // What a client asks to see whether anybody is there.
+      if (req.method === 'HEAD' && (path === '' || path === 'api/hello')) return answerText(res, 200, {}, '');
+      if (await authorised(exchange, checkKey))
+        answerError(exchange, 'not_implemented', `${method} /${path.slice(0, 200)} is not implemented here`);
+      return;
     }
-    const chat = route.path === 'chat/completions' && method === 'POST';
-    const model = /^models(?:\/(.*))?$/s.exec(route.path);
-    if (route.family === 'anthropic' || !(chat || (model !== null && method === 'GET'))) {
-      return answerError(res, 'not_implemented', `${method} /${route.path} is not implemented here`);
+    if (path === 'health' && method === 'GET') return health(exchange);
+    if (path === 'ws' && method === 'GET') {
+      const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
+      return answerText(res, 400, headers, 'This is the WebSocket of the workers.\n');
     }
-    if (!(await authorised(exchange))) return;
-    if (chat) return complete(exchange);
-    if (model?.[1] === undefined || model[1] === '')
-      return answerJson(res, 200, modelList(models().map(id => modelObject(id, startedAt))));
-    if (!models().includes(model[1]))
-      return answerError(res, 'model_not_found', `there is no model "${model[1].slice(0, 200)}"`, 'model');
-    return answerJson(res, 200, modelObject(model[1], startedAt));
+    return answerError(exchange, 'not_found', `there is nothing at ${method} /${path.slice(0, 200)}`);
   }
 
-  function models(): string[] {
-    return [...new Set([...options.models, ...front.offers().map(({ model }) => model)])].filter(id => id !== '');
-  }
-
-  function health(res: ServerResponse): void {
+  function health(exchange: Exchange): void {
     const { working, workers, slots, active, queued } = front.health();
-    answerJson(res, working ? 200 : 503, {
+    answerJson(exchange, working ? 200 : 503, {
       active_jobs: active,
       available: slots - active,
       queued_jobs: queued,
@@ -84,90 +82,70 @@ export function openHttp(options: HttpOptions, { front, checkKey, diagnostics }:
     });
   }
 
-  /** Says no itself. The body is not read before the key is right. */
-  async function authorised({ req, res }: Exchange): Promise<boolean> {
-    const header = req.headers.authorization ?? '';
-    const key = header.startsWith('Bearer ') ? header.slice(7).trim() : '';
-    if (key === '') {
-      answerError(res, 'invalid_api_key', 'send the API key as "Authorization: Bearer <key>"');
-      return false;
-    }
-    const right = await checkKey(key, req.socket.remoteAddress ?? '');
-    if (right === 'busy')
-      answerError(res, 'rate_limit_exceeded', 'too many keys are waiting to be checked; try again shortly');
-    else if (!right) answerError(res, 'invalid_api_key', 'this API key is not valid here');
-    return right === true;
-  }
-
-  async function complete({ req, res, requestId }: Exchange): Promise<void> {
-    const encoding = req.headers['content-encoding'];
-    if (encoding !== undefined && encoding !== 'identity') {
-      return answerError(res, 'unsupported_media_type', `send the body without content-encoding, not as ${encoding}`);
-    }
-    const turned = front.turnedAway();
-    if (turned !== null) return answerError(res, turned.code, turned.message);
-    const body = await readBody(req, options.bodyBytesMax, bodyIdleMs);
-    const streamId = front.requestArrived(
-      {
-        respond: (status, headers, text) => answerText(res, status, headers, text),
-        open: (status, headers) => res.writeHead(status, { ...headers }),
-        write: text => void res.write(text),
-        end: () => res.end(),
-        destroy: () => res.destroy(),
-        get bufferedBytes() {
-          return res.writableLength;
-        },
-      },
-      { requestId, body },
-    );
-    res.on('drain', () => front.callerDrained(streamId));
-    res.on('close', () => front.callerClosed(streamId));
-  }
-
-  const server = createServer({ maxHeaderSize: headerBytesMax, connectionsCheckingInterval: 2500 }, (req, res) => {
-    const requestId = `req_${randomBytes(12).toString('hex')}`;
-    const startedMs = performance.now();
+  function arrived(req: IncomingMessage, res: ServerResponse): void {
+    const requestId = newRequestId();
+    const route = routeOf(req.url ?? '/');
+    const family = route?.family ?? 'other';
     res.setHeader('x-request-id', requestId);
+    if (family === 'anthropic') res.setHeader('request-id', requestId);
+    const startedMs = performance.now();
+    const { socket } = req;
+    const line = lines.get(socket) ?? [];
+    lines.set(socket, line);
     res.once('close', () => {
-      const durationMs = Math.round(performance.now() - startedMs);
-      const { method, url } = req;
       diagnostics.info('request', {
         requestId,
-        method,
-        path: url?.split('?', 1)[0],
+        method: req.method,
+        path: req.url?.split('?', 1)[0]?.slice(0, 200),
         status: res.statusCode,
-        durationMs,
+        durationMs: Math.round(performance.now() - startedMs),
         whole: res.writableFinished,
       });
+      line.shift();
+      line[0]?.();
     });
     // A caller that resets its connection is no trouble of ours; 'close' follows.
     res.on('error', () => undefined);
-    serve({ req, res, requestId }).catch(error => {
-      if (error instanceof BodyRefused) {
-        if (error.code === 'cancelled') res.destroy();
-        else answerError(res, error.code, error.message);
-        return;
-      }
-      diagnostics.error('a request could not be handled', { requestId, reason: String(error) });
-      answerError(res, 'internal_error', 'the router could not handle this request');
+    const exchange = { req, res, requestId, family };
+    line.push(() => {
+      if (!socket.destroyed) serve(exchange, route).catch(error => broken(exchange, error));
     });
-  });
+    if (line.length === 1) line[0]?.();
+    else if (line.length > pipelinedMax) socket.destroy();
+  }
+
+  function broken(exchange: Exchange, error: unknown): void {
+    const { res, requestId } = exchange;
+    if (error instanceof BodyRefused) {
+      if (error.code === 'cancelled') res.destroy();
+      else answerError(exchange, error.code, error.message);
+      return;
+    }
+    diagnostics.error('a request could not be handled', { requestId, reason: String(error) });
+    if (res.headersSent) res.destroy();
+    else answerError(exchange, 'internal_error', 'the router could not handle this request');
+  }
+
+  const limits = { maxHeaderSize: headerBytesMax, connectionsCheckingInterval: 2500, requireHostHeader: false };
+  const server = createServer(limits, arrived);
+  // The body is asked for when it is wanted (chat.ts), and other expectations are none of ours.
+  server.on('checkContinue', arrived);
+  server.on('checkExpectation', arrived);
   server.headersTimeout = headersMs;
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0;
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) return socket.destroy();
-    const status =
-      error.code === 'HPE_HEADER_OVERFLOW'
-        ? '431 Request Header Fields Too Large'
-        : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-          ? '408 Request Timeout'
-          : '400 Bad Request';
-    const body =
-      '{"error":{"message":"this is no HTTP request that can be read","type":"invalid_request_error","param":null,"code":null}}';
-    socket.end(
-      `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-    );
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    // In the middle of an answer, another would be read as its continuation.
+    const answering = (lines.get(socket)?.length ?? 0) > 0;
+    if (answering || error.code === 'ECONNRESET') return socket.destroy();
+    const [status, message] = unreadable[error.code ?? ''] ?? [400, 'this is no HTTP request that can be read'];
+    answerRaw(socket, status, 'invalid_request_error', message);
   });
+  server.on('connect', (_req, socket) => answerRaw(socket, 404, 'not_found', 'this is no proxy'));
   return server;
 }
+
+const unreadable: Readonly<Record<string, readonly [number, string]>> = {
+  HPE_HEADER_OVERFLOW: [431, `the request's head is longer than ${headerBytesMax} bytes`],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, `the request's head did not come within ${headersMs} ms`],
+};

@@ -2,15 +2,18 @@
  * Request paths (spec/http-api §1): base URLs with and without `v1`, doubled slashes and a trailing slash all work, and
  * nothing is ever redirected.
  */
+export type Family = 'openai' | 'anthropic' | 'other';
+
 export interface Route {
-  readonly family: 'openai' | 'anthropic' | 'other';
-  /** Below the family's root, without slashes at its ends; percent-decoded. */
+  readonly family: Family;
+  /** Percent-decoded, without a slash at its start. Of an API: below the family's root, and without slashes at its end. */
   readonly path: string;
 }
 
 /** Null for a path with `..` in it or with broken percent-encoding: there is nothing at such a place. */
 export function routeOf(url: string): Route | null {
-  const raw = url.split(/[?#]/, 1)[0] ?? '';
+  // A proxy may send the whole URL (RFC 9112 §3.2.2).
+  const raw = url.replace(/^https?:\/\/[^/?#]*/i, '').split(/[?#]/, 1)[0] ?? '';
   let path: string;
   try {
     path = decodeURIComponent(raw);
@@ -21,8 +24,8 @@ export function routeOf(url: string): Route | null {
   if (parts.includes('..') || path.includes('\0')) return null;
   const [first, second] = parts;
   if (first === 'api' && (second === 'openai' || second === 'anthropic')) return below(second, parts.slice(2));
-  if (first === 'v1') return below('openai', parts);
-  return { family: 'other', path: parts.join('/') };
+  if (first === 'v1') return below(second === 'messages' ? 'anthropic' : 'openai', parts);
+  return { family: 'other', path: parts.join('/') + (parts.length > 0 && path.endsWith('/') ? '/' : '') };
 }
 
 /** Any number of `v1` right behind the root says nothing. */

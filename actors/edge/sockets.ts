@@ -9,24 +9,38 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
+import { answerRaw } from './raw-answers.ts';
+import { ignoreUpgrade } from './upgrades.ts';
 
 /** Bytes a stranger may send: a hello is under a kilobyte. */
 const strangerBytesMax = 2 ** 20;
 const strangersMax = 64;
 /** The longest message of a worker: whole answers, images and tool results in base64. */
 const messageBytesMax = 64 * 2 ** 20;
+/** How long a peer that was told to go may take to go. */
+const lingerMs = 1000;
 
 export function openSockets(server: Server, front: Front, diagnostics: Diagnostics): { close: () => void } {
   const sockets = new WebSocketServer({ noServer: true, maxPayload: messageBytesMax, perMessageDeflate: false });
   const strangers = new Map<string, number>();
 
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
+    if (req.headers.upgrade?.toLowerCase() !== 'websocket') return ignoreUpgrade(server, req, socket, head);
     const remote = req.socket.remoteAddress ?? '';
     socket.on('error', () => socket.destroy());
-    if (req.url?.split('?', 1)[0] !== '/ws') return refuse(socket, '404 Not Found');
-    if ((strangers.get(remote) ?? 0) >= strangersMax) return refuse(socket, '429 Too Many Requests');
+    if (req.url?.split('?', 1)[0] !== '/ws')
+      return answerRaw(socket, 404, 'not_found', 'there is no WebSocket here: workers dial /ws');
+    if ((strangers.get(remote) ?? 0) >= strangersMax)
+      return answerRaw(
+        socket,
+        429,
+        'rate_limit_error',
+        `${strangersMax} connections from ${remote} have not said hello`,
+      );
     sockets.handleUpgrade(req, socket, head, webSocket => welcome(webSocket, req.socket, remote));
   });
+  // Without this, an HTTP/1.1 handshake that lacks a header would be refused without an id.
+  sockets.on('wsClientError', (error, socket) => answerRaw(socket, 400, 'invalid_request_error', error.message));
 
   function welcome(webSocket: WebSocket, socket: Socket, remote: string): void {
     let stranger = true;
@@ -40,10 +54,13 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
       socket.off('data', count);
     };
     const count = (): void => {
-      if (socket.bytesRead > strangerBytesMax) {
-        webSocket.close(closeCodes.helloTooLarge, 'the first message is too long');
-        webSocket.terminate();
-      }
+      if (socket.bytesRead <= strangerBytesMax) return;
+      // What else it sends is dropped unread. Its socket closes a little later, so that it learns why.
+      socket.removeAllListeners('data');
+      socket.resume();
+      webSocket.close(closeCodes.helloTooLarge, 'too much was sent before the key was checked');
+      const late = setTimeout(() => webSocket.terminate(), lingerMs);
+      webSocket.once('close', () => clearTimeout(late));
     };
     socket.on('data', count);
 
@@ -76,8 +93,4 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
   }
 
   return { close: () => sockets.close() };
-}
-
-function refuse(socket: Duplex, status: string): void {
-  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
 }

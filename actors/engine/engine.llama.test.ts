@@ -284,7 +284,7 @@ test('a file that is no model is refused with a reason, and nothing is left runn
     });
     const error = await refusal(within(30_000, broken.load()));
     assert.is(error.code, 'model_load_failed');
-    assert.match(error.message, /cannot be opened|is not a GGUF file/);
+    assert.match(error.message, /cannot be read|is not a GGUF file/);
     await within(
       5000,
       until(() => broken.pid === null),

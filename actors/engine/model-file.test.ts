@@ -33,7 +33,8 @@ test('the demo model is where the registry says, as long as it says', async () =
 });
 
 test('a missing file, a folder, and a file of another kind are refused', async () => {
-  assert.match(await refusal(join(folder, 'nothing.gguf')), 'cannot be opened');
+  assert.match(await refusal(join(folder, 'nothing.gguf')), 'cannot be read');
+  assert.match(await refusal(folder), 'cannot be read');
   const other = join(folder, 'notes.gguf');
   writeFileSync(other, 'GG');
   assert.match(await refusal(other), 'not a GGUF file');

@@ -20,21 +20,20 @@ export interface ModelFile {
 }
 
 export async function readModelFile(path: string): Promise<ModelFile> {
-  let file: FileHandle;
+  let file: FileHandle | null = null;
   try {
     file = await open(path, 'r');
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new EngineError('model_load_failed', `the model file cannot be opened: ${reason}`, cause);
-  }
-  try {
     const { size: bytes } = await file.stat();
     const magic = (await file.read(Buffer.alloc(4), 0, 4, 0)).buffer.toString('latin1');
     if (magic !== 'GGUF')
       throw new EngineError('model_load_failed', `${path} is not a GGUF file; give the path of one`);
     return { bytes, digest: await digestOf(file, bytes) };
+  } catch (error) {
+    if (error instanceof EngineError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new EngineError('model_load_failed', `the model file cannot be read: ${reason}`, error);
   } finally {
-    await file.close();
+    await file?.close();
   }
 }
 

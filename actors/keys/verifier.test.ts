@@ -13,8 +13,11 @@ const hashes = {
 };
 const none = { admin: null, api: null, tools: null };
 
+type Check = (key: string, phc: Phc) => Promise<boolean>;
+type Hashes = Readonly<Record<keyof typeof hashes, string | null>>;
+
 /** A verifier over the real Argon2 that counts runs, with a clock that is stepped. */
-function world({ ttlMs = 60_000, given = hashes as typeof hashes | typeof none, check = verifyKey } = {}) {
+function world({ ttlMs = 60_000, given = hashes as Hashes, check = verifyKey as Check, runsMax = 1 } = {}) {
   let at = 1_000_000;
   let running = 0;
   const count = { runs: 0, most: 0 };
@@ -22,7 +25,7 @@ function world({ ttlMs = 60_000, given = hashes as typeof hashes | typeof none, 
     hashes: given,
     ttlMs,
     now: () => at,
-    runsMax: 1,
+    runsMax,
     check: async (key: string, phc: Phc) => {
       count.runs++;
       count.most = Math.max(count.most, ++running);
@@ -139,7 +142,7 @@ test('AU19: fifty first uses at once cost one Argon2 run', async () => {
 });
 
 test('a wrong key asked for by many at once is one Argon2 run, too', async () => {
-  const { verifier, count } = world({ check: quick });
+  const { verifier, count } = world({ check: quick, runsMax: 2 });
   const wrong = generateKey('api');
   const answers = await Promise.all(Array.from({ length: 50 }, () => verifier.verify('api', wrong)));
   assert.ok(answers.every(answer => answer === false));

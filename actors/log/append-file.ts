@@ -73,7 +73,6 @@ export class AppendFile implements Journal {
   private scheduled = false;
   private rewrite: Rewrite | null = null;
   private rewriting: Promise<void> | null = null;
-  private rewriting: Promise<void> | null = null;
   private unsynced = false;
   private syncTimer: NodeJS.Timeout | null = null;
   private syncing: Promise<void> | null = null;

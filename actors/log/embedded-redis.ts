@@ -89,7 +89,10 @@ export class Engine implements Database, Memory {
   journal: Journal = noJournal;
   private readonly commands = new Map<string, Command>();
   private readonly readers = new Readers();
-  private transaction: { readonly written: (readonly Value[])[]; readonly changed: string[] } | null = null;
+  /** What the command that runs now, or the transaction, has written so far. Null between commands. */
+  private written: (readonly Value[])[] | null = null;
+  /** Keys that a transaction changed: who waits for them is served after it. */
+  private changedKeys: string[] | null = null;
   private isReadOnly = false;
   private release: () => Promise<void> = () => Promise.resolve();
 
@@ -124,23 +127,36 @@ export class Engine implements Database, Memory {
       throw new ReplyError("READONLY You can't write against a read only replica.");
     const trouble = this.journal.refusal(command.writes);
     if (trouble !== null) throw trouble;
-    return command.run(this, asValues(words));
+    if (this.written !== null) return command.run(this, asValues(words));
+    this.written = [];
+    try {
+      return command.run(this, asValues(words));
+    } finally {
+      this.flush(this.written);
+    }
   }
 
   /** Runs all, with nothing in between and nothing that waits. */
   transact(batch: readonly Words[], run: (words: Words) => void): void {
-    const transaction = { written: [], changed: [] as string[] };
-    this.transaction = transaction;
+    const written: Value[][] = [];
+    const changedKeys: string[] = [];
+    this.written = written;
+    this.changedKeys = changedKeys;
     try {
       for (const words of batch) run(words);
     } finally {
-      this.transaction = null;
+      this.changedKeys = null;
+      this.flush(written);
     }
-    const written: readonly (readonly Value[])[] = transaction.written;
-    if (written.length > 1) this.wrote(['MULTI']);
-    for (const words of written) this.wrote(words);
-    if (written.length > 1) this.wrote(['EXEC']);
-    for (const key of transaction.changed) this.changed(key);
+    for (const key of changedKeys) this.changed(key);
+  }
+
+  /** What was written together comes back together, or not at all. */
+  private flush(written: readonly (readonly Value[])[]): void {
+    this.written = null;
+    if (written.length > 1) this.journal.wrote(['MULTI']);
+    for (const words of written) this.journal.wrote(words);
+    if (written.length > 1) this.journal.wrote(['EXEC']);
   }
 
   /** The command that `words` name, if they are enough. */
@@ -156,13 +172,13 @@ export class Engine implements Database, Memory {
 
   wrote(words: readonly Value[]): void {
     if (this.keys.loading) return;
-    if (this.transaction !== null) this.transaction.written.push(words);
+    if (this.written !== null) this.written.push(words);
     else this.journal.wrote(words);
   }
 
   changed(key: string): void {
     if (this.keys.loading) return;
-    if (this.transaction !== null) this.transaction.changed.push(key);
+    if (this.changedKeys !== null) this.changedKeys.push(key);
     else this.readers.serve(key);
   }
 

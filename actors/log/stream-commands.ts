@@ -249,7 +249,8 @@ export function endOf(word: Value | undefined): StreamId {
   return id;
 }
 
-function boundOf(bound: string, seqIfMissing: U64): StreamId {
+/** An id, `-` or `+`. */
+export function boundOf(bound: string, seqIfMissing: U64): StreamId {
   if (bound === '-') return idMin;
   if (bound === '+') return idMax;
   const id = tryParseId(bound, seqIfMissing);

@@ -1,7 +1,7 @@
 /** The commands on consumer groups: make and unmake them, acknowledge, list what is pending, claim it. */
 import { type Command, type Database, integer, option, type Reply, text } from './command.ts';
 import { ReplyError, syntaxError, wrongNumber } from './reply-error.ts';
-import { endOf, entryReply, startOf } from './stream-commands.ts';
+import { boundOf, endOf, entryReply, startOf } from './stream-commands.ts';
 import { Group, type Pending } from './stream-group.ts';
 import { compareIds, formatId, idMin, parseId, type StreamId, tryParseId } from './stream-id.ts';
 import { countBelow, Stream, type Value } from './stream-value.ts';
@@ -70,7 +70,7 @@ export const xgroup: Command = {
     if (stream === undefined || group === undefined)
       throw new ReplyError(`NOGROUP No such consumer group '${name}' for key name '${key}'`);
     if (sub === 'SETID') {
-      group.lastId = last === '$' ? stream.lastId : parseId(last, 0);
+      group.lastId = last === '$' ? stream.lastId : boundOf(last, 0);
       db.wrote(['XGROUP', 'SETID', key, name, formatId(group.lastId)]);
       return 'OK';
     }
@@ -192,7 +192,6 @@ export const xclaim: Command = {
       group.lastId = options.lastId;
       db.wrote(['XGROUP', 'SETID', key, group.name, formatId(group.lastId)]);
     }
-    const consumer = claimant(db, key, group, text(words[3]));
     const claimed: Reply[] = [];
     for (const id of ids) {
       let pending = group.find(id);
@@ -203,10 +202,11 @@ export const xclaim: Command = {
       }
       if (pending === null) {
         if (!options.force) continue;
+        const consumer = claimant(db, key, group, text(words[3]));
         pending = { ...id, consumer, deliveredAt: options.deliveredAt, deliveries: 1 };
         group.add(pending);
       } else if (now - pending.deliveredAt < idleMs) continue;
-      group.move(pending, consumer);
+      group.move(pending, claimant(db, key, group, text(words[3])));
       pending.deliveredAt = options.deliveredAt;
       if (options.deliveries !== null) pending.deliveries = options.deliveries;
       else if (!options.justId) pending.deliveries += 1;
@@ -273,14 +273,14 @@ export const xautoclaim: Command = {
     for (let at = 6; at < words.length; at++) {
       const name = option(words[at]);
       if (name === 'COUNT' && at + 1 < words.length) {
-        count = integer(words[++at]);
-        if (count < 1) throw new ReplyError('ERR COUNT must be > 0');
+        const refusal = () => new ReplyError('ERR COUNT must be > 0');
+        count = integer(words[++at], refusal);
+        if (count < 1) throw refusal();
       } else if (name === 'JUSTID') justId = true;
       else throw syntaxError();
     }
     const key = text(words[1]);
     const { stream, group } = groupOf(db, key, text(words[2]));
-    const consumer = claimant(db, key, group, text(words[3]));
     const now = db.now();
     const claimed: Reply[] = [];
     const deleted: string[] = [];
@@ -297,7 +297,7 @@ export const xautoclaim: Command = {
       }
       at += 1;
       if (now - pending.deliveredAt < idleMs) continue;
-      group.move(pending, consumer);
+      group.move(pending, claimant(db, key, group, text(words[3])));
       pending.deliveredAt = now;
       if (!justId) pending.deliveries += 1;
       wroteClaim(db, key, group, pending);

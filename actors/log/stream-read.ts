@@ -46,7 +46,7 @@ function parse(words: readonly Value[], command: 'xread' | 'xreadgroup'): Readin
       const rest = words.slice(at + 1).map(text);
       if (rest.length % 2 !== 0)
         throw new ReplyError(
-          `ERR Unbalanced '${command}' list of streams: for each stream key an ID or '${command === 'xread' ? '$' : '>'}' must be specified.`,
+          "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
         );
       if (command === 'xreadgroup' && group === null) throw new ReplyError('ERR Missing GROUP option for XREADGROUP');
       const half = rest.length / 2;
@@ -118,7 +118,10 @@ function startOf(db: Database, { command, group }: Reading, key: string, id: str
       );
     return { kind: 'new' };
   }
-  return { kind: group === null ? 'after' : 'history', id: parseId(id, 0) };
+  const after = parseId(id, 0);
+  if (group === null) return { kind: 'after', id: after };
+  // Nothing is behind the last id; a server takes it for `>`.
+  return compareIds(after, idMax) === 0 ? { kind: 'new' } : { kind: 'history', id: after };
 }
 
 /** The entries to answer with; null: nothing here. */
@@ -139,7 +142,7 @@ function look(
   if (wanted === null || group === undefined) return null;
   if (start.kind === 'history') {
     const consumer = consumerOf(db, key, group, wanted.consumer);
-    return history(db, stream, consumer, start.id, most);
+    return history(db, key, stream, group, consumer, start.id, most);
   }
   const entries = behind(stream, group.lastId, most);
   if (entries.length === 0) return null;
@@ -164,13 +167,22 @@ function consumerOf(db: Database, key: string, group: Group, name: string): Cons
 }
 
 /** What was delivered to this consumer before, and is not acknowledged. An entry that is gone from the stream has no fields. */
-function history(db: Database, stream: Stream, consumer: Consumer, after: StreamId, count: number): Reply {
+function history(
+  db: Database,
+  key: string,
+  stream: Stream,
+  group: Group,
+  consumer: Consumer,
+  after: StreamId,
+  count: number,
+): Reply {
   const pending = consumer.pending.filter(entry => compareIds(entry, after) > 0).slice(0, count);
   return pending.map(entry => {
     const found = stream.get(entry);
     if (found === null) return [formatId(entry), null];
     entry.deliveredAt = db.now();
     entry.deliveries += 1;
+    wroteClaim(db, key, group, entry);
     return entryReply(found);
   });
 }

@@ -209,7 +209,9 @@ export class Front {
     worker.lastSeenAt = at;
     const jobId = worker.trusted ? jobIdOf(text) : null;
     if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
-    else if (this.#queue.holder(jobId) === workerId) this.#post(jobId, { kind: 'jobFrame', at, jobId, workerId, text });
+    else if (this.#queue.holder(jobId) === workerId) {
+      this.#links.postFrame(slotOf(jobId) % this.#links.count, at, jobId, workerId, text);
+    }
     // Else it is about a job that this worker does not hold (any more): late by nature, or not its business.
     if (this.#crowded(1)) this.#pause(worker);
   }

@@ -32,10 +32,14 @@ interface Sent {
   readonly role: 'plain' | 'suspect' | 'rebuild';
 }
 
+type JobFrames = Extract<ShardInput, { kind: 'jobFrames' }>;
+
 interface Link {
   readonly index: number;
   port: ShardPort | null;
   gathered: ShardInput[];
+  /** By job, the frames of this tick that more can be added to: nothing else came for the job since. */
+  frames: Map<string, { -readonly [K in keyof JobFrames]: JobFrames[K] }>;
   sent: Sent[];
   deaths: number[];
 }
@@ -61,7 +65,7 @@ export class ShardLinks {
     this.#events = events;
     this.#diagnostics = diagnostics;
     for (let index = 0; index < host.count; index += 1) {
-      const link: Link = { index, port: null, gathered: [], sent: [], deaths: [] };
+      const link: Link = { index, port: null, gathered: [], frames: new Map(), sent: [], deaths: [] };
       this.#links.push(link);
       this.#start(link);
     }
@@ -82,10 +86,25 @@ export class ShardLinks {
   }
 
   post(shard: number, input: ShardInput): void {
-    this.#link(shard).gathered.push(input);
-    if (this.#flushing) return;
-    this.#flushing = true;
-    this.#clock.defer(() => this.flush());
+    const link = this.#link(shard);
+    if (link.frames.size > 0 && 'jobId' in input) link.frames.delete(input.jobId);
+    link.gathered.push(input);
+    this.#flushSoon();
+  }
+
+  /** A frame about a job; frames of one tick become one input. */
+  postFrame(shard: number, at: number, jobId: string, workerId: string, text: string): void {
+    const link = this.#link(shard);
+    const line = text.includes('\n') ? text.replaceAll('\n', ' ') : text;
+    const open = link.frames.get(jobId);
+    if (open !== undefined && open.workerId === workerId) {
+      open.lines += `\n${line}`;
+      return;
+    }
+    const input = { kind: 'jobFrames' as const, at, jobId, workerId, lines: line };
+    link.frames.set(jobId, input);
+    link.gathered.push(input);
+    this.#flushSoon();
   }
 
   flush(): void {
@@ -94,6 +113,7 @@ export class ShardLinks {
       if (link.port === null || link.gathered.length === 0) continue;
       const inputs = link.gathered;
       link.gathered = [];
+      link.frames = new Map();
       this.#give(link, inputs, 'plain');
     }
   }
@@ -109,6 +129,12 @@ export class ShardLinks {
   stop(): Promise<void> {
     this.#stopped = true;
     return this.#host.stop();
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.#clock.defer(() => this.flush());
   }
 
   #give(link: Link, inputs: readonly ShardInput[], role: Sent['role']): void {

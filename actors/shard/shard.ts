@@ -26,7 +26,8 @@ import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import type { Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
-import { jobFrame, parseWorkerFrame, serialiseFrame } from '../../protocol/worker-frames.ts';
+import { jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
+import { framesOf } from './frames.ts';
 import { parseChatBody } from './request.ts';
 import { Streams } from './streams.ts';
 import type { WorkerRules } from './workers.ts';
@@ -84,12 +85,12 @@ export class Shard {
 
   #take(input: ShardInput): void {
     switch (input.kind) {
-      case 'jobFrame':
-        return this.#frameArrived(input);
+      case 'jobFrames':
+        return this.#framesArrived(input);
       case 'requestArrived':
         return this.#requestArrived(input);
       case 'jobMatched':
-        return this.#decided(input.jobId, job => assignJob(job, input));
+        return this.#jobMatched(input);
       case 'jobOrphaned':
         return this.#decided(input.jobId, job => orphanJob(job, input.workerId, input.reason, input.at));
       case 'jobCancel':
@@ -160,18 +161,22 @@ export class Shard {
     this.#carry(live, chunk, actions);
   }
 
-  #frameArrived({ jobId, workerId, text, at }: Input<'jobFrame'>): void {
-    const live = this.#jobs.get(jobId);
-    if (live === undefined) return;
-    const parsed = parseWorkerFrame(text);
-    if (!parsed.ok) {
-      if (parsed.kind === 'type') return this.#note('debug', 'frame of an unknown type ignored', { jobId, workerId });
-      this.#note('warn', 'broken frame from a worker', { jobId, workerId, problem: parsed.message });
-      return this.#decided(jobId, job =>
-        failJob(job, 'worker_error', `the worker sent a broken frame: ${parsed.message}`, at),
-      );
+  #framesArrived({ jobId, workerId, lines, at }: Input<'jobFrames'>): void {
+    for (const parsed of framesOf(lines)) {
+      const live = this.#jobs.get(jobId);
+      if (live === undefined) return;
+      if (parsed.ok) this.#frameArrived(live, workerId, parsed.frame, at);
+      else if (parsed.kind === 'type') this.#note('debug', 'frame of an unknown type ignored', { jobId, workerId });
+      else {
+        this.#note('warn', 'broken frame from a worker', { jobId, workerId, problem: parsed.kind });
+        const message = parsed.kind === 'shape' ? `: ${parsed.message}` : '';
+        this.#decided(jobId, job => failJob(job, 'worker_error', `the worker sent a broken frame${message}`, at), at);
+      }
     }
-    const { frame } = parsed;
+  }
+
+  #frameArrived(live: LiveJob, workerId: string, frame: WorkerFrame, at: number): void {
+    const { jobId } = live.job.submitted;
     switch (frame.type) {
       case 'token': {
         const taken = acceptToken(live.job, live.draft, workerId, frame);
@@ -207,6 +212,14 @@ export class Shard {
         // Progress and display frames: proof of life, which the front has noted.
         return;
     }
+  }
+
+  /** A job that ended between its match and now does not take the slot. */
+  #jobMatched(input: Input<'jobMatched'>): void {
+    const { jobId, workerId } = input;
+    const live = this.#jobs.get(jobId);
+    if (live?.job.state.value === 'queued') this.#decided(jobId, job => assignJob(job, input));
+    else this.#effects.push({ kind: 'freeSlot', jobId, workerId });
   }
 
   /** Obeys or refuses a command; what was said before it is written down first. */

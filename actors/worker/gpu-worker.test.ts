@@ -103,10 +103,7 @@ interface World {
   next<T extends WorkerFrame['type']>(type: T): Promise<Extract<WorkerFrame, { type: T }>>;
 }
 
-async function inWorld(
-  ack: (connection: number) => object,
-  run: (world: World) => Promise<void>,
-): Promise<void> {
+async function inWorld(ack: (connection: number) => object, run: (world: World) => Promise<void>): Promise<void> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
   await new Promise(resolve => server.once('listening', resolve));
   const lines: World['lines'] = [];
@@ -218,7 +215,10 @@ test('a version 1 router: the policy on one connection, the model on the next', 
   inWorld(ack1, async ({ engines, lines, next }) => {
     await next('hello');
     await until(() => lines[0]?.closed !== null, 'the end of the first connection');
-    assert.equal(lines[0]?.heard.map(({ type }) => type), ['hello']);
+    assert.equal(
+      lines[0]?.heard.map(({ type }) => type),
+      ['hello'],
+    );
     assert.is(lines.length, 1, 'it stays away while the model loads');
     first(engines).finishLoad();
     await until(() => lines.length === 2, 'the second connection');
@@ -228,7 +228,10 @@ test('a version 1 router: the policy on one connection, the model on the next', 
     const config = await next('config');
     assert.equal(config.capabilities.model_capabilities, ['chat']);
     assert.is(config.model_file, undefined);
-    assert.not(lines[1]?.heard.some(({ type }) => type === 'status'), 'version 1 knows no status');
+    assert.not(
+      lines[1]?.heard.some(({ type }) => type === 'status'),
+      'version 1 knows no status',
+    );
   }));
 
 test('a job of version 2: progress, numbered tokens with their ids, one complete', () =>
@@ -250,7 +253,13 @@ test('a job of version 2: progress, numbered tokens with their ids, one complete
       toolCalls: [{ id: 'call_1', name: 'f', arguments: '{}' }],
     });
     const about = { job_id: 'j1', attempt: 1 };
-    assert.equal(await next('prompt_progress'), { type: 'prompt_progress', ...about, total: 10, cached: 3, processed: 10 });
+    assert.equal(await next('prompt_progress'), {
+      type: 'prompt_progress',
+      ...about,
+      total: 10,
+      cached: 3,
+      processed: 10,
+    });
     assert.equal(await next('token'), { type: 'token', ...about, token: 'hm', reasoning: true, seq: 1, ids: [4] });
     assert.equal(await next('token'), { type: 'token', ...about, token: 'Hi!', seq: 2, ids: [5, 6] });
     assert.equal(await next('tool_generating'), { type: 'tool_generating', ...about });
@@ -346,8 +355,8 @@ test('a job that fails says why, with a code', () =>
     assert.match(refused.error, 'response_format');
   }));
 
-test('the same job twice is one job; a newer attempt takes its place', () =>
-  inWorld(ack2, async ({ engines, send, next }) => {
+test('the same job twice is one job; a newer attempt takes its place, and nothing more is said about the older', () =>
+  inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
     first(engines).finishLoad();
     await next('config');
@@ -359,6 +368,9 @@ test('the same job twice is one job; a newer attempt takes its place', () =>
     assert.ok(old?.hooks.signal.aborted);
     newer?.resolve(result);
     assert.is((await next('complete')).attempt, 2);
+    assert.not(
+      lines[0]?.heard.some(frame => frame.type === 'cancelled' || ('attempt' in frame && frame.attempt === 1)),
+    );
   }));
 
 test('while the engine is away the worker is not ready, and it is again when the engine is back', () =>

@@ -187,10 +187,15 @@ test('a version 1 router gets its pause of 2 s to 60 s', () => {
 
 test('no wait is longer than the longest, whatever chance says', () => {
   fc.assert(
-    fc.property(fc.constantFrom<1 | 2>(1, 2), fc.nat({ max: 2000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (v, n, r) => {
-      const ms = backoffMs(v, n, { msMin: 2000, msMax: 60_000 }, r);
-      assert.ok(ms >= (v === 1 ? 2000 : 0) && ms <= 60_000, String(ms));
-    }),
+    fc.property(
+      fc.constantFrom<1 | 2>(1, 2),
+      fc.nat({ max: 2000 }),
+      fc.double({ min: 0, max: 0.999, noNaN: true }),
+      (v, n, r) => {
+        const ms = backoffMs(v, n, { msMin: 2000, msMax: 60_000 }, r);
+        assert.ok(ms >= (v === 1 ? 2000 : 0) && ms <= 60_000, String(ms));
+      },
+    ),
     runs,
   );
 });
@@ -260,7 +265,10 @@ test('what an earlier socket still says is not heard', () => {
   waitForDial(w);
   old?.events.onText('{"type":"heartbeat_ack"}');
   old?.events.onClosed(1006, '');
-  assert.equal(w.told.filter(text => text.startsWith('frame')), []);
+  assert.equal(
+    w.told.filter(text => text.startsWith('frame')),
+    [],
+  );
   assert.is(w.link.state, 'dialling');
 });
 

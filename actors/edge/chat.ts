@@ -1,0 +1,42 @@
+/** Takes a chat completion in: its body goes to the front unread, and the answer comes from there. */
+import type { Front } from '../router/front.ts';
+import { answerError, answerText, type Exchange } from './answers.ts';
+import { readBody } from './body.ts';
+
+/** Of a body that makes no progress. */
+const bodyIdleMs = 60_000;
+
+export async function takeChat(exchange: Exchange, front: Front, bodyBytesMax: number): Promise<void> {
+  const { req, res, requestId } = exchange;
+  const encoding = req.headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    const message = `send the body without content-encoding, not as ${encoding.slice(0, 40)}`;
+    return answerError(exchange, 'unsupported_media_type', message);
+  }
+  const turned = front.turnedAway();
+  if (turned !== null) return answerError(exchange, turned.code, turned.message);
+  const body = await readBody(req, {
+    bytesMax: bodyBytesMax,
+    idleMs: bodyIdleMs,
+    begin: () => req.headers.expect !== undefined && res.writeContinue(),
+  });
+  // It took time to come in, and the queue may have filled meanwhile.
+  const late = front.turnedAway();
+  if (late !== null) return answerError(exchange, late.code, late.message);
+  if (res.destroyed || res.closed) return;
+  const streamId = front.requestArrived(
+    {
+      respond: (status, headers, text) => answerText(res, status, headers, text),
+      open: (status, headers) => res.writeHead(status, { ...headers }),
+      write: text => void res.write(text),
+      end: () => res.end(),
+      destroy: () => res.destroy(),
+      get bufferedBytes() {
+        return res.writableLength;
+      },
+    },
+    { requestId, body },
+  );
+  res.on('drain', () => front.callerDrained(streamId));
+  res.on('close', () => front.callerClosed(streamId));
+}

@@ -1,0 +1,68 @@
+/** The routes of the OpenAI API (spec/http-api §1.1 rows 3–12), below its root. */
+import { modelList, modelObject } from '../../protocol/openai-api.ts';
+import type { Front } from '../router/front.ts';
+import { answerError, answerJson, type Exchange } from './answers.ts';
+import { authorised, type KeyCheck } from './api-key.ts';
+import { takeChat } from './chat.ts';
+
+export interface OpenaiParts {
+  readonly front: Front;
+  readonly checkKey: KeyCheck;
+  readonly bodyBytesMax: number;
+  /** Configured model and aliases. */
+  readonly models: readonly string[];
+  /** Of every model: it must not change from request to request. Epoch seconds. */
+  readonly startedAt: number;
+}
+
+/** `method`: GET for HEAD. */
+export async function answerOpenai(
+  exchange: Exchange,
+  method: string,
+  path: string,
+  parts: OpenaiParts,
+): Promise<void> {
+  const may = (): Promise<boolean> => authorised(exchange, parts.checkKey);
+  const notImplemented = (): void =>
+    answerError(exchange, 'not_implemented', `${method} /${path.slice(0, 200)} is not implemented here`);
+
+  if (path === 'chat/completions' && (method === 'POST' || method === 'GET')) {
+    if (!(await may())) return;
+    return method === 'POST'
+      ? takeChat(exchange, parts.front, parts.bodyBytesMax)
+      : answerJson(exchange, 200, noneStored);
+  }
+  if (path.startsWith('chat/completions/')) {
+    const isOne = !path.slice('chat/completions/'.length).includes('/');
+    const reads = method === 'GET' && (isOne || path.endsWith('/messages'));
+    if (!reads && !(isOne && method === 'DELETE'))
+      return answerError(exchange, 'not_found', `there is nothing at ${method} /${path.slice(0, 200)}`);
+    if (!(await may())) return;
+    const message = 'chat completions are not stored here';
+    return answerError(exchange, reads ? 'object_not_found' : 'deletion_refused', message);
+  }
+  if ((path === 'completions' || path === 'embeddings') && method === 'POST')
+    return (await may()) ? notImplemented() : undefined;
+  if (path === 'models' && method === 'GET') {
+    if (!(await may())) return;
+    return answerJson(exchange, 200, modelList(modelIds(parts).map(id => modelObject(id, parts.startedAt))));
+  }
+  if (path.startsWith('models/') && (method === 'GET' || method === 'DELETE')) {
+    if (!(await may())) return;
+    const id = path.slice('models/'.length);
+    if (!modelIds(parts).includes(id))
+      return answerError(exchange, 'model_not_found', `there is no model "${id.slice(0, 200)}"`, 'model');
+    if (method === 'DELETE')
+      return answerError(exchange, 'object_not_found', 'models are those of the workers; there is none to delete');
+    return answerJson(exchange, 200, modelObject(id, parts.startedAt));
+  }
+  return notImplemented();
+}
+
+/** First the one that a request without a model gets. A list without any would leave clients nothing to ask for. */
+function modelIds({ models, front }: OpenaiParts): string[] {
+  const ids = [...new Set([...models, ...front.offers().map(({ model }) => model)])].filter(id => id !== '');
+  return ids.length > 0 ? ids : ['default'];
+}
+
+const noneStored = { object: 'list', data: [], has_more: false, first_id: null, last_id: null } as const;

@@ -1,0 +1,97 @@
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { type AnswerOptions, answer } from './answer.ts';
+import type { Piece } from './engine.ts';
+
+/** Tokens are numbered words of a list; the world notes what comes out. */
+function world(words: readonly string[], options: Partial<AnswerOptions> = {}) {
+  const pieces: Piece[] = [];
+  let now = 0;
+  let callsBegun = 0;
+  const said = answer({
+    detokenize: tokens => tokens.map(token => words[token] ?? '').join(''),
+    toolsOffered: true,
+    typesOf: () => null,
+    startsInThought: false,
+    stop: [],
+    oneCall: false,
+    callId: () => 'call_1',
+    now: () => now,
+    onPiece: piece => pieces.push(piece),
+    onToolCall: () => {
+      callsBegun += 1;
+    },
+    ...options,
+  });
+  /** Pushes tokens until the answer says it is over; how many it took. */
+  const push = (passMs = 0): number => {
+    for (const [token] of words.entries()) {
+      now += passMs;
+      if (said.push(token)) return token + 1;
+    }
+    return words.length;
+  };
+  return { said, pieces, push, callsBegun: () => callsBegun };
+}
+
+test('the ids of all pieces are the tokens, and each piece carries those since the one before', () => {
+  const w = world(['One', ' <tool', ' two', '!']);
+  w.push();
+  const { text, finishReason } = w.said.finish('stop');
+  assert.is(text, 'One <tool two!');
+  assert.is(finishReason, 'stop');
+  assert.equal(w.pieces, [
+    { kind: 'text', text: 'One', ids: [0] },
+    { kind: 'text', text: ' <tool two', ids: [1, 2] },
+    { kind: 'text', text: '!', ids: [3] },
+  ]);
+});
+
+test('when a token yields two pieces, the first has its id', () => {
+  const w = world(['<think>', 'a', ' b</think>It']);
+  w.push();
+  assert.equal(w.pieces, [
+    { kind: 'reasoning', text: 'a', ids: [0, 1] },
+    { kind: 'reasoning', text: ' b', ids: [2] },
+    { kind: 'text', text: 'It', ids: [] },
+  ]);
+  assert.is(w.said.reasoningTokens, 3);
+});
+
+test('tokens of a call are given out without text, now and then, and at the end', () => {
+  const words = ['Wait.', '<tool_call>', '{"name": ', '"look", ', '"arguments": {}}', '</tool_call>'];
+  const w = world(words);
+  w.push(100);
+  const done = w.said.finish('stop');
+  assert.is(done.finishReason, 'tool_calls');
+  assert.equal(done.toolCalls, [{ id: 'call_1', name: 'look', arguments: '{}' }]);
+  assert.is(done.text, 'Wait.');
+  assert.is(w.callsBegun(), 1);
+  assert.equal(
+    w.pieces.flatMap(({ ids }) => ids),
+    [0, 1, 2, 3, 4, 5],
+  );
+  assert.ok(w.pieces.slice(1).every(({ text }) => text === '') && w.pieces.length >= 3);
+});
+
+test('a stop string ends the answer there, and reasoning is not searched for it', () => {
+  const w = world(['<think>', 'END', '</think>', 'so EN', 'D it', ' was'], { stop: ['END'] });
+  assert.is(w.push(), 5);
+  const done = w.said.finish('stop');
+  assert.equal([done.text, done.reasoning, done.stopSequence, done.finishReason], ['so ', 'END', 'END', 'stop']);
+});
+
+test('with one call allowed, the first ends the answer', () => {
+  const call = '<tool_call>{"name": "look"}</tool_call>';
+  const w = world([call, call], { oneCall: true });
+  assert.is(w.push(), 1);
+  assert.is(w.said.finish('stop').toolCalls.length, 1);
+});
+
+test('an answer that was cut off finishes with length, calls or not', () => {
+  const w = world(['<tool_call>{"name": "look"}</tool_call>', 'and']);
+  w.push();
+  assert.is(w.said.finish('length').finishReason, 'length');
+});
+
+test.run();
