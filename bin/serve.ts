@@ -13,7 +13,8 @@ import { JobLog, type Store } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
-import type { Ids, KeyPort } from '../actors/router/ports.ts';
+import { realIds } from '../actors/router/ids.ts';
+import type { KeyPort } from '../actors/router/ports.ts';
 import { openShardPool } from '../actors/shard/pool.ts';
 import { connectionLimits } from '../machines/connection.events.ts';
 import { programVersion } from './program.ts';
@@ -62,7 +63,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     {
       clock: realClock,
       log,
-      ids,
+      ids: realIds,
       diagnostics,
       keys: keyPort(keys),
       failed: reason => fail(new Error(reason)),
@@ -162,35 +163,6 @@ function checkApiKey(keys: KeyVerifier, key: string, source: string): boolean | 
     throw error;
   });
 }
-
-const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-/** Random bytes are drawn in bulk: one draw costs as much as a thousand bytes of it. */
-const pool = { bytes: Buffer.alloc(0), next: 0 };
-
-function randomByte(): number {
-  if (pool.next >= pool.bytes.length) {
-    pool.bytes = randomBytes(4096);
-    pool.next = 0;
-  }
-  const byte = pool.bytes[pool.next] ?? 0;
-  pool.bytes[pool.next] = 0;
-  pool.next += 1;
-  return byte;
-}
-
-const ids: Ids = {
-  // Two hex digits of hash slot and 22 characters of 5.95 bits: 131 unguessable bits, as long as the reference's ids.
-  jobId() {
-    let id = `chatcmpl-${randomByte().toString(16).padStart(2, '0')}`;
-    while (id.length < 33) {
-      const byte = randomByte();
-      // 248 is four times 62: above it, some characters would be likelier than others.
-      if (byte < 248) id += base62[byte % 62];
-    }
-    return id;
-  },
-  workerId: () => randomBytes(16).toString('hex'),
-};
 
 function listen(server: Server, { host, port }: RouterConfig): Promise<number> {
   return new Promise((resolve, reject) => {

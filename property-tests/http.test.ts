@@ -642,7 +642,7 @@ test('OA12 OA20 OA23 OA26 OA29 OA30: what a request says reaches the worker', as
     assert.match(JSON.stringify(job), /"presence_penalty":0.25/);
     assert.match(JSON.stringify(job), /"frequency_penalty":-0.5/);
     assert.match(JSON.stringify(job), /"enable_thinking":false/);
-    assert.equal((job?.tools as unknown[]).length, 1);
+    assert.match(JSON.stringify(job?.tools), /^\[\{[^[]*"weather"/);
     await chat(router.url, { tools: [weather], tool_choice: 'none' });
     assert.equal(worker.jobs[1]?.tools ?? [], []);
     await chat(router.url, { messages: userSays('only messages') });
@@ -703,7 +703,11 @@ test('OA31 N9 N19: a deadline is an error in both modes, never a stop, and frees
       assert.not.match(streamed.text, /"finish_reason":"stop"/);
       const whole = await chat(strict.url);
       isError(whole, 504, 'server_error', 'timeout');
-      assert.is(worker.cancelled.length, 2);
+      await waitUntil(
+        () => worker.cancelled.length === 2,
+        1000,
+        () => 'the worker was not told',
+      );
       await untilHealth(strict.url, ({ active_jobs }) => active_jobs === 0, 'a slot is held');
     },
     strict,

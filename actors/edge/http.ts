@@ -10,13 +10,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
+import { newRequestId } from '../router/ids.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
 import { allowOrigin } from './cors.ts';
 import { answerOpenai } from './openai.ts';
 import { type Route, routeOf } from './paths.ts';
-import { answerRaw, newRequestId } from './raw-answers.ts';
+import { answerRaw } from './raw-answers.ts';
 
 export interface HttpOptions {
   readonly bodyBytesMax: number;

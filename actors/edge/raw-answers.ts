@@ -1,9 +1,8 @@
 /** Answers on a bare socket, where Node has no response object to offer: unreadable requests, refused upgrades. */
-import { randomBytes } from 'node:crypto';
+
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-
-export const newRequestId = (): string => `req_${randomBytes(12).toString('hex')}`;
+import { newRequestId } from '../router/ids.ts';
 
 /** How long the peer may take to read its answer. */
 const lingerMs = 1000;

@@ -30,17 +30,17 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
     socket.on('error', () => socket.destroy());
     if (req.url?.split('?', 1)[0] !== '/ws')
       return answerRaw(socket, 404, 'not_found', 'there is no WebSocket here: workers dial /ws');
-    if ((strangers.get(remote) ?? 0) >= strangersMax)
-      return answerRaw(
-        socket,
-        429,
-        'rate_limit_error',
-        `${strangersMax} connections from ${remote} have not said hello`,
-      );
+    if ((strangers.get(remote) ?? 0) >= strangersMax) return sockets.handleUpgrade(req, socket, head, sendAway);
     sockets.handleUpgrade(req, socket, head, webSocket => welcome(webSocket, req.socket, remote));
   });
   // Without this, an HTTP/1.1 handshake that lacks a header would be refused without an id.
   sockets.on('wsClientError', (error, socket) => answerRaw(socket, 400, 'invalid_request_error', error.message));
+
+  function sendAway(webSocket: WebSocket): void {
+    webSocket.on('error', () => webSocket.terminate());
+    webSocket.close(closeCodes.tooManyConnections, `${strangersMax} connections from here have not said hello yet`);
+    closeSoon(webSocket);
+  }
 
   function welcome(webSocket: WebSocket, socket: Socket, remote: string): void {
     let stranger = true;
@@ -59,8 +59,7 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
       socket.removeAllListeners('data');
       socket.resume();
       webSocket.close(closeCodes.helloTooLarge, 'too much was sent before the key was checked');
-      const late = setTimeout(() => webSocket.terminate(), lingerMs);
-      webSocket.once('close', () => clearTimeout(late));
+      closeSoon(webSocket);
     };
     socket.on('data', count);
 
@@ -93,4 +92,9 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
   }
 
   return { close: () => sockets.close() };
+}
+
+function closeSoon(webSocket: WebSocket): void {
+  const late = setTimeout(() => webSocket.terminate(), lingerMs);
+  webSocket.once('close', () => clearTimeout(late));
 }

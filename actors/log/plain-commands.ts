@@ -128,18 +128,11 @@ function mustCount(db: Database, name: string, args: readonly Value[]): void {
   if (name !== 'incr') integer(args.at(-1));
   const value = db.keys.get(text(args[0]));
   const isHash = name === 'hincrby';
-  const field = text(args[1]);
-  const current =
-    isHash && value !== undefined && !(value instanceof Stream) && isFields(value)
-      ? value[field]
-      : isHash
-        ? undefined
-        : value;
-  if (current === undefined || !(typeof current === 'string' || Buffer.isBuffer(current))) return;
-  integer(
-    current,
-    () => new ReplyError(isHash ? 'ERR hash value is not an integer' : 'ERR value is not an integer or out of range'),
-  );
+  const held = value === undefined || value instanceof Stream ? undefined : value;
+  const current = !isHash ? held : held !== undefined && isFields(held) ? held[text(args[1])] : undefined;
+  if (typeof current !== 'string' && !Buffer.isBuffer(current)) return;
+  const refusal = isHash ? 'ERR hash value is not an integer' : 'ERR value is not an integer or out of range';
+  integer(current.toString('latin1'), () => new ReplyError(refusal));
 }
 
 const isFields = (value: Plain): value is Readonly<Record<string, Value>> =>
