@@ -15,8 +15,7 @@ import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
 import { realIds } from '../actors/router/ids.ts';
 import type { KeyPort } from '../actors/router/ports.ts';
-import { openShardPool } from '../actors/shard/pool.ts';
-import { connectionLimits } from '../machines/connection.events.ts';
+import { openShardPool, workerRules } from '../actors/shard/pool.ts';
 import { programVersion } from './program.ts';
 
 export interface RunningRouter {
@@ -55,7 +54,6 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       queueTimeoutMs: config.queueTimeoutMs,
       maxQueue: config.maxQueue,
       keepAliveMs: config.streamKeepaliveMs,
-      openAfterMs: 10_000,
       pingMs: 10_000,
       silentMs: config.deadWorkerTimeoutMs,
       modelDefault: config.policy.model,
@@ -69,7 +67,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
         shards: config.shards,
-        rules: { policy: workerPolicy(config), limits: { ...connectionLimits, drainMs: config.jobTimeoutMs } },
+        rules: workerRules(workerPolicy(config), config.jobTimeoutMs),
         trouble: message => diagnostics.error(message),
       }),
     },

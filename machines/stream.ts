@@ -18,6 +18,12 @@ import { comparePositions, formatPosition, type Position } from '../protocol/pos
 import { beginChat, type ChatAnswer, chatHead, showChat, streamHeaders } from './answer.openai-chat.ts';
 import { pure } from './pure.ts';
 
+/**
+ * A streamed answer's head goes out after this time even if nothing was said yet: long enough for early failures to
+ * have a status of their own, short enough for callers that give up on a silent server (spec/http-api §3.3 item 7), ms.
+ */
+export const openAfterMs = 10_000;
+
 /** What the stream asks for, as data. */
 export type StreamAction =
   | {

@@ -42,7 +42,7 @@ const ports: Readonly<Record<string, readonly string[]>> = {
   keys: ['keys.ts', 'phc.ts', 'verifier.ts'],
   log: ['job-log.ts', 'log-keys.ts', 'store.ts'],
   shard: ['pool.ts'],
-  router: ['front.ts', 'ports.ts'],
+  router: ['front.ts', 'ids.ts', 'ports.ts'],
   engine: ['engine.ts'],
   edge: [],
   worker: [],

@@ -14,7 +14,13 @@ test.before(async () => {
   router = await startRouter({ AUXOT_FSYNC: 'no' });
 });
 test.after(() => router?.stop());
-test.after.each(() => untilHealth(router.url, ({ workers }) => workers === 0, 'a worker is still there'));
+
+/** A case; every worker that it started must be gone after it. */
+const it = (name: string, run: () => Promise<void>): void =>
+  test(name, async () => {
+    await run();
+    await untilHealth(router.url, ({ workers }) => workers === 0, 'a worker is still there');
+  });
 
 const hello = (more: object = {}): object => ({
   type: 'hello',
@@ -52,7 +58,7 @@ const complete = (jobId: string, text: string, more: object = {}): object => ({
   ...more,
 });
 
-test('AU9 SEC6 SEC7 SEC8: a hello with a wrong key, a caller’s key or none is refused in words, then closed', async () => {
+it('AU9 SEC6 SEC7 SEC8: a hello with a wrong key, a caller’s key or none is refused in words, then closed', async () => {
   for (const key of [apiKey, '', `adm_${'x'.repeat(43)}`, 'k'.repeat(10_000)]) {
     const raw = await openRaw(router.port);
     raw.say(hello({ gpu_key: key }));
@@ -63,7 +69,7 @@ test('AU9 SEC6 SEC7 SEC8: a hello with a wrong key, a caller’s key or none is 
   }
 });
 
-test('AU10 SEC18 SEC19 SEC20: anything but a hello closes the socket, and nothing is said before', async () => {
+it('AU10 SEC18 SEC19 SEC20: anything but a hello closes the socket, and nothing is said before', async () => {
   for (const [opcode, payload, code] of [
     [1, 'this is not json', 4400],
     [2, Uint8Array.from([0, 255, 1, 254, 2]), 4400],
@@ -82,7 +88,7 @@ test('AU10 SEC18 SEC19 SEC20: anything but a hello closes the socket, and nothin
   }
 });
 
-test('N17: a stranger that says nothing is closed, one that says too much is told so', async () => {
+it('N17: a stranger that says nothing is closed, one that says too much is told so', async () => {
   const silent = await openRaw(router.port);
   const startedMs = performance.now();
   const big = await openRaw(router.port);
@@ -96,7 +102,7 @@ test('N17: a stranger that says nothing is closed, one that says too much is tol
   assert.ok(performance.now() - startedMs > 9000);
 });
 
-test('64 strangers of one address are enough, and a worker among them is let in when they are gone', async () => {
+it('64 strangers of one address are enough, and a worker among them is let in when they are gone', async () => {
   const strangers = await Promise.all(Array.from({ length: 64 }, () => openRaw(router.port)));
   const oneMore = await openRaw(router.port);
   assert.is(await ended(oneMore), 4429);
@@ -106,14 +112,14 @@ test('64 strangers of one address are enough, and a worker among them is let in 
   worker.close();
 });
 
-test('workers whose key is right are no strangers, however many come from one address', async () => {
+it('workers whose key is right are no strangers, however many come from one address', async () => {
   const workers = [];
   for (let n = 0; n < 70; n += 1) workers.push(await startWorker(router.wsUrl));
-  assert.is((await health(router.url)).workers, 70);
+  await untilHealth(router.url, ({ workers: now }) => now === 70, 'not all are workers');
   for (const worker of workers) worker.close();
 });
 
-test('N21: a message of 20 kB in frames of 4096 bytes is put together, in binary frames too, with a newline behind', async () => {
+it('N21: a message of 20 kB in frames of 4096 bytes is put together, in binary frames too, with a newline behind', async () => {
   const text = 'word '.repeat(4000);
   const raw = await rawWorker();
   for (const opcode of [1, 2]) {
@@ -128,7 +134,7 @@ test('N21: a message of 20 kB in frames of 4096 bytes is put together, in binary
   raw.close();
 });
 
-test('a hello in a binary frame, in fragments, with a newline, is a hello', async () => {
+it('a hello in a binary frame, in fragments, with a newline, is a hello', async () => {
   const raw = await openRaw(router.port);
   const message = Buffer.from(`${JSON.stringify(hello())}\n`);
   raw.frame(2, message.subarray(0, 10), { fin: false });
@@ -140,7 +146,7 @@ test('a hello in a binary frame, in fragments, with a newline, is a hello', asyn
   raw.close();
 });
 
-test('N22: null lists and null content from a Go peer are accepted', async () => {
+it('N22: null lists and null content from a Go peer are accepted', async () => {
   const raw = await rawWorker(
     hello({
       protocol_version: null,
@@ -166,7 +172,7 @@ test('N22: null lists and null content from a Go peer are accepted', async () =>
   raw.close();
 });
 
-test('N3 OA32: a worker that dies after two tokens leaves an error line, and no text twice', async () => {
+it('N3 OA32: a worker that dies after two tokens leaves an error line, and no text twice', async () => {
   const dying: Script = ({ job_id }, self) => {
     for (const token of ['one', ' two']) self.say({ type: 'token', job_id, token });
     setTimeout(() => self.close(), 100);
@@ -187,7 +193,7 @@ test('N3 OA32: a worker that dies after two tokens leaves an error line, and no 
   second.close();
 });
 
-test('N4: a worker that dies before it spoke is replaced within a second', async () => {
+it('N4: a worker that dies before it spoke is replaced within a second', async () => {
   const first = await startWorker(router.wsUrl, { script: () => undefined });
   await untilHealth(router.url, ({ total_slots }) => total_slots === 1, 'the worker is not offered');
   const asked = chat(router.url);
@@ -205,7 +211,7 @@ test('N4: a worker that dies before it spoke is replaced within a second', async
   second.close();
 });
 
-test('N5: a job that kills two workers is failed, not given to a third', async () => {
+it('N5: a job that kills two workers is failed, not given to a third', async () => {
   const asked = chat(router.url);
   for (let n = 0; n < 2; n += 1) {
     const killed = await startWorker(router.wsUrl, { script: (_job, self) => self.close() });
@@ -224,7 +230,7 @@ test('N5: a job that kills two workers is failed, not given to a third', async (
   third.close();
 });
 
-test('N6: a connection that only asks for the policy never gets a job, and delays none', async () => {
+it('N6: a connection that only asks for the policy never gets a job, and delays none', async () => {
   const asking = { backend: 'pending', model: 'pending', ctx_size: 0, total_slots: 1 };
   const probe = await startWorker(router.wsUrl, { hello: { capabilities: asking } });
   const asked = chat(router.url);
@@ -236,7 +242,7 @@ test('N6: a connection that only asks for the policy never gets a job, and delay
   worker.close();
 });
 
-test('N8: a worker over its own limits gives the job back, and its slot is free', async () => {
+it('N8: a worker over its own limits gives the job back, and its slot is free', async () => {
   let refused = 0;
   const script: Script = (job, self) => {
     if (refused++ === 0) self.say({ type: 'job.overload', job_id: job.job_id });
@@ -250,7 +256,7 @@ test('N8: a worker over its own limits gives the job back, and its slot is free'
   worker.close();
 });
 
-test('N16: a token from a worker that does not own the job is ignored, and so is one for no job at all', async () => {
+it('N16: a token from a worker that does not own the job is ignored, and so is one for no job at all', async () => {
   const raw = await rawWorker();
   const asked = chat(router.url, { stream: true });
   const jobId = await aJob(raw);
@@ -268,7 +274,7 @@ test('N16: a token from a worker that does not own the job is ignored, and so is
   raw.close();
 });
 
-test('a frame with a fraction where an integer belongs fails its job at once, not at the deadline', async () => {
+it('a frame with a fraction where an integer belongs fails its job at once, not at the deadline', async () => {
   const raw = await rawWorker();
   const asked = chat(router.url);
   raw.say(complete(await aJob(raw), 'x', { duration_ms: 12.5 }));

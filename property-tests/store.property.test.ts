@@ -19,7 +19,7 @@ import { MemoryFiles } from './store-files.ts';
 import { replyOf } from './store-replies.ts';
 import { stateOf } from './store-state.ts';
 
-const runs = Number(process.env.FC_RUNS ?? 200);
+const runs = Number(process.env.FC_RUNS ?? 150);
 const seed = process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) };
 const options = (share: number) => ({
   numRuns: Math.max(1, Math.round(runs * share)),
@@ -247,33 +247,36 @@ async function waitingReplies(
 ): Promise<unknown> {
   for (const group of ['s1', 's2']) await replyOf(store, ['xgroup', 'CREATE', group, 'g1', '0', 'MKSTREAM']);
   for (const words of before) await replyOf(store, words);
-  const served: unknown[] = [];
+  const steps: { readonly reply: unknown; readonly served: unknown[] }[] = [];
+  let served: [reader: number, reply: unknown][] = [];
+  const step = (reply: unknown) => {
+    // What went out on different connections at once has no order.
+    steps.push({ reply, served: served.sort(([a], [b]) => a - b) });
+    served = [];
+  };
   let waiting = 0;
   const connections: Store[] = [];
-  for (const [i, words] of reads.entries()) {
-    const connection = store.duplicate();
-    connections.push(connection);
-    waiting += 1;
-    replyOf(connection, words).then(reply => {
-      waiting -= 1;
-      served.push([i, comparable(words, reply)]);
-    });
-    await settle(() => waiting);
+  try {
+    for (const [i, words] of reads.entries()) {
+      const connection = store.duplicate();
+      connections.push(connection);
+      waiting += 1;
+      replyOf(connection, words).then(reply => {
+        waiting -= 1;
+        served.push([i, comparable(words, reply)]);
+      });
+      await settle(() => waiting);
+    }
+    step(null);
+    for (const words of after) {
+      const reply = comparable(words, await replyOf(store, words));
+      await settle(() => waiting);
+      step(reply);
+    }
+  } finally {
+    for (const connection of connections) connection.disconnect();
   }
-  for (const words of after) {
-    served.push(comparable(words, await replyOf(store, words)));
-    await settle(() => waiting);
-    served.push(...sortedTail(served));
-  }
-  for (const connection of connections) connection.disconnect();
-  return served.slice();
-}
-
-/** Replies on different connections have no order among each other when they were sent at once. */
-function sortedTail(served: unknown[]): unknown[] {
-  const from =
-    served.findLastIndex(each => !Array.isArray(each) || typeof each[0] !== 'number' || each.length !== 2) + 1;
-  return served.splice(from).sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
+  return steps;
 }
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve));

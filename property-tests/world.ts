@@ -7,8 +7,7 @@ import { silentDiagnostics } from '../actors/config/diagnostics.ts';
 import { Front, type FrontOptions } from '../actors/router/front.ts';
 import type { CallerPort, Clock, LogPort, ShardHost, WorkerPort } from '../actors/router/ports.ts';
 import { Shard } from '../actors/shard/shard.ts';
-import type { WorkerRules } from '../actors/shard/workers.ts';
-import { connectionLimits } from '../machines/connection.events.ts';
+import { type WorkerRules, workerRules } from '../actors/shard/workers.ts';
 import type { ShardOutput, ToShard } from '../protocol/shard-messages.ts';
 import { FakeLog } from './fake-log.ts';
 
@@ -254,7 +253,7 @@ export class TestWorker implements WorkerPort {
 
 const policy = { model_name: 'm', quantization: '', context_size: 4096, max_parallelism: 2, capabilities: ['chat'] };
 
-export const rules: WorkerRules = { policy, limits: connectionLimits };
+export const rules = workerRules(policy, 300_000);
 
 export interface World {
   readonly clock: SteppedClock;
@@ -286,7 +285,6 @@ export function openWorld(
       queueTimeoutMs: 300_000,
       maxQueue: 1000,
       keepAliveMs: 15_000,
-      openAfterMs: 10_000,
       pingMs: 10_000,
       silentMs: 45_000,
       modelDefault: 'm',

@@ -33,7 +33,7 @@ process.exitCode = await tasks[task]();
 async function start() {
   await install();
   await compile();
-  say(`auxot-router up ${args.join(' ')}`);
+  say(['auxot-router up', ...args].join(' '));
   return runNode(['dist/bin/router.js', 'up', ...args]);
 }
 

@@ -167,6 +167,7 @@ export class Engine implements Database, Memory {
       throw new ReplyError(`ERR unknown command '${name}': the embedded store does not have it, a Redis server may`);
     const { arity } = command;
     if (arity < 0 ? words.length < -arity : words.length !== arity) throw wrongNumber(name.toLowerCase());
+    command.check?.(asValues(words));
     return command;
   }
 

@@ -152,6 +152,7 @@ function setCommand(mock: RedisMockInstance): Command {
       if ((only === 'NX' && old !== undefined) || (only === 'XX' && old === undefined)) return before;
       const expiry = at ?? (keepTtl ? db.keys.expiries.get(key) : undefined);
       const reply = noting(db, ['SET', key, value], () => run(key, value));
+      db.changed(key); // it may have been a stream
       if (expiry !== undefined) {
         db.keys.expireAt(key, expiry);
         db.wrote(['PEXPIREAT', key, String(expiry)]);

@@ -21,6 +21,8 @@ export class Rewrite {
   private readonly memory: Memory;
   private readonly commands = new RespWriter();
   private readonly walked = new Set<string>();
+  /** The walk is over: what is made now was not on it. */
+  private isWalked = false;
   private file: OpenFile | null = null;
   private size = 0;
   private abandoned = false;
@@ -43,6 +45,7 @@ export class Rewrite {
         for (const words of commands) this.commands.add(words);
         if (this.commands.bytes >= turnBytes) await this.write(file);
       }
+      this.isWalked = true;
       await this.write(file);
       await file.sync(); // so that little is left to sync while others wait
       if (this.abandoned) throw new Error('abandoned');
@@ -58,7 +61,8 @@ export class Rewrite {
     const name = words[0];
     if (name === 'FLUSHALL' || name === 'MULTI' || name === 'EXEC') this.commands.add(words);
     else if (name === 'RENAME') for (const key of words.slice(1)) this.restate(String(key));
-    else if (this.walked.has(String(name === 'XGROUP' ? words[2] : words[1]))) this.commands.add(words);
+    else if (this.isWalked || this.walked.has(String(name === 'XGROUP' ? words[2] : words[1])))
+      this.commands.add(words);
   }
 
   abandon(): void {

@@ -1,6 +1,6 @@
 /** The commands on consumer groups: make and unmake them, acknowledge, list what is pending, claim it. */
-import { type Command, type Database, integer, option, type Reply, text } from './command.ts';
-import { ReplyError, syntaxError, wrongNumber } from './reply-error.ts';
+import { type Command, type Database, integer, option, type Reply, subcommands, text } from './command.ts';
+import { ReplyError, syntaxError } from './reply-error.ts';
 import { boundOf, endOf, entryReply, startOf } from './stream-commands.ts';
 import { Group, type Pending } from './stream-group.ts';
 import { compareIds, formatId, idMin, parseId, type StreamId, tryParseId } from './stream-id.ts';
@@ -24,22 +24,12 @@ function groupOf(db: Database, key: string, name: string): { stream: Stream; gro
   return { stream, group };
 }
 
-const subcommandArity: Readonly<Record<string, number>> = {
-  CREATE: -5,
-  SETID: -5,
-  DESTROY: 4,
-  CREATECONSUMER: 5,
-  DELCONSUMER: 5,
-};
-
 export const xgroup: Command = {
   arity: -2,
   writes: true,
+  check: subcommands('xgroup', { CREATE: -5, SETID: -5, DESTROY: 4, CREATECONSUMER: 5, DELCONSUMER: 5 }),
   run(db, words) {
     const sub = option(words[1]);
-    const arity = subcommandArity[sub];
-    if (arity === undefined) throw new ReplyError(`ERR unknown subcommand '${text(words[1])}'. Try XGROUP HELP.`);
-    if (arity < 0 ? words.length < -arity : words.length !== arity) throw wrongNumber(`xgroup|${sub.toLowerCase()}`);
     const makes = groupOptions(words, sub);
     const [key, name, last] = [text(words[2]), text(words[3]), text(words[4])];
     let stream = db.keys.stream(key);

@@ -1,6 +1,6 @@
 /** XINFO, with the fields that a Redis 6.2 server has. */
-import { type Command, type Database, option, type Reply, text } from './command.ts';
-import { ReplyError, wrongNumber } from './reply-error.ts';
+import { type Command, type Database, option, type Reply, subcommands, text } from './command.ts';
+import { ReplyError } from './reply-error.ts';
 import { entryReply } from './stream-commands.ts';
 import { inNameOrder } from './stream-group-commands.ts';
 import { formatId } from './stream-id.ts';
@@ -9,22 +9,14 @@ import type { Stream, Value } from './stream-value.ts';
 export const xinfo: Command = {
   arity: -2,
   writes: false,
+  check: subcommands('xinfo', { STREAM: -3, GROUPS: 3, CONSUMERS: 4 }),
   run(db, words) {
+    const stream = streamOf(db, words[2]);
     const sub = option(words[1]);
-    if (sub === 'STREAM') {
-      if (words.length < 3) throw wrongNumber('xinfo|stream');
-      if (words.length > 3) throw new ReplyError('ERR XINFO STREAM FULL needs a Redis server');
-      return streamInfo(streamOf(db, words[2]));
-    }
-    if (sub === 'GROUPS') {
-      if (words.length !== 3) throw wrongNumber('xinfo|groups');
-      return groupsInfo(streamOf(db, words[2]));
-    }
-    if (sub === 'CONSUMERS') {
-      if (words.length !== 4) throw wrongNumber('xinfo|consumers');
-      return consumersInfo(db, streamOf(db, words[2]), text(words[2]), text(words[3]));
-    }
-    throw new ReplyError(`ERR unknown subcommand '${text(words[1])}'. Try XINFO HELP.`);
+    if (sub === 'GROUPS') return groupsInfo(stream);
+    if (sub === 'CONSUMERS') return consumersInfo(db, stream, text(words[2]), text(words[3]));
+    if (words.length > 3) throw new ReplyError('ERR XINFO STREAM FULL needs a Redis server');
+    return streamInfo(stream);
   },
 };
 

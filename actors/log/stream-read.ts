@@ -6,7 +6,7 @@ import { entryReply } from './stream-commands.ts';
 import type { Consumer, Group } from './stream-group.ts';
 import { wroteClaim } from './stream-group-commands.ts';
 import { compareIds, formatId, idMax, idMin, nextId, parseId, type StreamId } from './stream-id.ts';
-import type { Stream, StreamEntry, Value } from './stream-value.ts';
+import { Stream, type StreamEntry, type Value } from './stream-value.ts';
 
 /** A blocked reader without COUNT gets no more than this: its id may turn out to be far behind. */
 const blockedCount = 1000;
@@ -82,16 +82,16 @@ function read(db: Database, readers: Readers, reading: Reading): Reply | Blocked
   if (found.length > 0) return found;
   if (blockMs === null) return null;
   return new Blocked(readers, keys, blockMs, key => {
-    const stream = db.keys.stream(key);
-    if (stream === undefined) {
+    const stream = db.keys.get(key);
+    if (!(stream instanceof Stream)) {
       if (reading.group !== null) throw new ReplyError('UNBLOCKED the stream key no longer exists');
       return null;
     }
     if (reading.group !== null && stream.groups?.has(reading.group.name) !== true)
       throw new ReplyError('NOGROUP the consumer group this client was blocked on no longer exists');
     const after = starts[keys.indexOf(key)];
-    const entries = after === undefined ? null : look(db, reading, key, stream, after, count || blockedCount);
-    return entries === null ? null : [[key, entries]];
+    if (after === undefined || !hasMoved(reading, stream, after)) return null;
+    return [[key, look(db, reading, key, stream, after, count || blockedCount, true) ?? []]];
   });
 }
 
@@ -124,6 +124,16 @@ function startOf(db: Database, { command, group }: Reading, key: string, id: str
   return compareIds(after, idMax) === 0 ? { kind: 'new' } : { kind: 'history', id: after };
 }
 
+/**
+ * Whether something was added behind `start`. It may be gone already (added and trimmed by one command); a server wakes
+ * its readers even then, with nothing to show.
+ */
+function hasMoved({ group: wanted }: Reading, stream: Stream, start: Start): boolean {
+  const group = wanted === null ? undefined : stream.groups?.get(wanted.name);
+  const from = start.kind === 'new' ? group?.lastId : start.id;
+  return from !== undefined && compareIds(stream.lastId, from) > 0;
+}
+
 /** The entries to answer with; null: nothing here. */
 function look(
   db: Database,
@@ -132,6 +142,7 @@ function look(
   stream: Stream,
   start: Start,
   count: number,
+  isWaiting = false,
 ): Reply | null {
   const most = count === 0 ? Number.POSITIVE_INFINITY : count;
   if (start.kind === 'after') {
@@ -145,7 +156,7 @@ function look(
     return history(db, key, stream, group, consumer, start.id, most);
   }
   const entries = behind(stream, group.lastId, most);
-  if (entries.length === 0) return null;
+  if (entries.length === 0 && !isWaiting) return null;
   const consumer = consumerOf(db, key, group, wanted.consumer);
   deliver(db, key, group, consumer, entries, wanted.unacknowledged);
   return entries.map(entryReply);

@@ -10,7 +10,15 @@
  * within the second after that, with nothing said, may have been answered the other way.
  */
 import { begin, evolve, type Job, type JobAction, ReplayError } from '../../machines/job.ts';
-import { leave, openEarly, openStream, type Stream, type StreamAction, show } from '../../machines/stream.ts';
+import {
+  leave,
+  openAfterMs,
+  openEarly,
+  openStream,
+  type Stream,
+  type StreamAction,
+  show,
+} from '../../machines/stream.ts';
 import type { JobEvent } from '../../protocol/job-events.ts';
 import { formatPosition, type Position } from '../../protocol/position.ts';
 
@@ -67,7 +75,7 @@ export interface ReplayOptions {
   readonly openAfterMs: number;
 }
 
-export const replayDefaults: ReplayOptions = { jobId: null, openAfterMs: 10_000 };
+export const replayDefaults: ReplayOptions = { jobId: null, openAfterMs };
 
 /** The log cannot have been written by a router: its steps end here. */
 export class ReplayStopped extends Error {

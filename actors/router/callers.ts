@@ -5,6 +5,7 @@
  * C2. A caller that takes nothing for `pauseBytes` is paused; when its connection has drained it is woken.
  * C3. Each caller is told of its end once, and forgotten then.
  */
+import { openAfterMs } from '../../machines/stream.ts';
 import { comparePositions, type Position } from '../../protocol/position.ts';
 import type { Effect, LoggedEntry, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
@@ -31,11 +32,12 @@ export interface CallersParts {
   readonly appender: Appender;
   readonly diagnostics: Diagnostics;
   readonly post: (jobId: string, input: ShardInput) => void;
+  /** For what nobody waits for. */
+  readonly postLazily: (jobId: string, input: ShardInput) => void;
 }
 
 export interface CallersTimes {
   readonly keepAliveMs: number;
-  readonly openAfterMs: number;
 }
 
 /** Unsent bytes at which a caller is paused: hundreds of chunks, and little when a thousand callers are slow. */
@@ -87,7 +89,7 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     if (caller === undefined) return;
     caller.port.respond(status, headers, body);
-    this.close(streamId);
+    this.#forget(caller);
   }
 
   open({ streamId, status, headers }: Extract<Effect, { kind: 'open' }>): void {
@@ -113,15 +115,21 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     if (caller === undefined || caller.paused) return;
     caller.port.end();
-    this.close(streamId);
+    this.#forget(caller);
   }
 
-  /** The answer is over, or its caller is gone. */
+  /** The caller is gone. */
   close(streamId: number): void {
     const caller = this.#callers.get(streamId);
     if (caller === undefined) return;
     this.#callers.delete(streamId);
     this.#parts.post(caller.jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId });
+  }
+
+  /** The answer is over: its shard may forget the stream some time. */
+  #forget({ streamId, jobId }: Caller): void {
+    this.#callers.delete(streamId);
+    this.#parts.postLazily(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId });
   }
 
   cut(caller: Caller): void {
@@ -163,7 +171,7 @@ export class Callers {
   /** Once a second: heads that are due, comments that keep quiet connections alive, and deadlines the log cannot tell. */
   sweep(now: number): void {
     const { appender, post } = this.#parts;
-    const { keepAliveMs, openAfterMs } = this.#times;
+    const { keepAliveMs } = this.#times;
     for (const caller of [...this.#callers.values()]) {
       if (!appender.working && now > caller.deadlineAt) this.#tooLate(caller);
       else if (!caller.opened) {

@@ -24,8 +24,6 @@ export interface FrontOptions {
   readonly queueTimeoutMs: number;
   readonly maxQueue: number;
   readonly keepAliveMs: number;
-  /** A streamed answer's head goes out after this time even if nothing was said yet (spec/http-api §3.3 item 7). */
-  readonly openAfterMs: number;
   readonly pingMs: number;
   /** A worker whose process shows no sign of life for this long is gone; 0: never. */
   readonly silentMs: number;
@@ -114,7 +112,8 @@ export class Front {
         }),
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
     });
-    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post });
+    const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
+    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#links = new ShardLinks(
       parts.shards,
@@ -210,7 +209,7 @@ export class Front {
     const jobId = worker.trusted ? jobIdOf(text) : null;
     if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
     else if (this.#queue.holder(jobId) === workerId) {
-      this.#links.postFrame(slotOf(jobId) % this.#links.count, at, jobId, workerId, text);
+      this.#links.postFrame(this.#shardOf(jobId), at, jobId, workerId, text);
     }
     // Else it is about a job that this worker does not hold (any more): late by nature, or not its business.
     if (this.#crowded(1)) this.#pause(worker);
@@ -289,7 +288,11 @@ export class Front {
 
   /** To the shard that owns the job or the worker's connection. */
   #post(id: string, input: ShardInput): void {
-    this.#links.post(slotOf(id) % this.#links.count, input);
+    this.#links.post(this.#shardOf(id), input);
+  }
+
+  #shardOf(id: string): number {
+    return this.#links.count === 1 ? 0 : slotOf(id) % this.#links.count;
   }
 
   #heard({ chunks, effects }: ShardOutput): void {
@@ -370,7 +373,7 @@ export class Front {
 
   /** Machines of a dead shard as they stand now, for its successor (shard-links.ts L2). */
   async #rebuild(shard: number): Promise<ShardInput[]> {
-    const mine = (id: string): boolean => slotOf(id) % this.#links.count === shard;
+    const mine = (id: string): boolean => this.#shardOf(id) === shard;
     const jobs = [...this.#jobs].filter(mine);
     await Promise.all(jobs.map(jobId => this.#appender.settled(jobId)));
     const at = this.#parts.clock.now();

@@ -46,6 +46,8 @@ interface Link {
 
 /** A batch takes microseconds to milliseconds, a 32 MiB request a second or two. */
 const answerMs = 15_000;
+/** Waking a thread costs more than most of what it is woken for. */
+const lazyMs = 5;
 const deathsMax = 8;
 const deathsMs = 60_000;
 
@@ -57,6 +59,7 @@ export class ShardLinks {
   readonly #links: Link[] = [];
   #lastBatch = 0;
   #flushing = false;
+  #lazy = false;
   #stopped = false;
 
   constructor(host: ShardHost, clock: Clock, events: ShardEvents, diagnostics: Diagnostics) {
@@ -90,6 +93,17 @@ export class ShardLinks {
     if (link.frames.size > 0 && 'jobId' in input) link.frames.delete(input.jobId);
     link.gathered.push(input);
     this.#flushSoon();
+  }
+
+  /** For what nobody waits for: it goes with the next batch, or after `lazyMs`. */
+  postLazily(shard: number, input: ShardInput): void {
+    this.#link(shard).gathered.push(input);
+    if (this.#flushing || this.#lazy) return;
+    this.#lazy = true;
+    this.#clock.after(lazyMs, () => {
+      this.#lazy = false;
+      this.flush();
+    });
   }
 
   /** A frame about a job; frames of one tick become one input. */

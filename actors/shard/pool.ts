@@ -13,7 +13,7 @@ import type { ShardTask } from './thread.ts';
 import type { WorkerRules } from './workers.ts';
 
 export { Shard } from './shard.ts';
-export type { WorkerRules } from './workers.ts';
+export { type WorkerRules, workerRules } from './workers.ts';
 
 export interface ShardPoolOptions {
   readonly shards: number;

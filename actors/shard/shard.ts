@@ -179,6 +179,8 @@ export class Shard {
     const { jobId } = live.job.submitted;
     switch (frame.type) {
       case 'token': {
+        // A version 1 worker that says nothing says nothing: it is no sign that the job goes on (J4).
+        if (frame.token === '' && frame.ids === undefined && frame.seq === undefined) return;
         const taken = acceptToken(live.job, live.draft, workerId, frame);
         if (taken.ok) {
           if (!taken.joins) this.#speak(live, { at });

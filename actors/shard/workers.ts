@@ -1,7 +1,12 @@
 /** The worker connections of a shard: inputs become commands, actions become effects. */
 
 import { type ConnectionCommand, obey } from '../../machines/connection.decide.ts';
-import type { ConnectionAction, ConnectionLimits, TimerName } from '../../machines/connection.events.ts';
+import {
+  type ConnectionAction,
+  type ConnectionLimits,
+  connectionLimits,
+  type TimerName,
+} from '../../machines/connection.events.ts';
 import { restoreConnection, saveConnection } from '../../machines/connection.snapshot.ts';
 import { type Connection, isClosed, open } from '../../machines/connection.ts';
 import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
@@ -13,6 +18,12 @@ export interface WorkerRules {
   readonly policy: Policy;
   readonly limits: ConnectionLimits;
 }
+
+/** The usual limits. A draining worker may take `drainMs` to finish: as long as a job may last. */
+export const workerRules = (policy: Policy, drainMs: number): WorkerRules => ({
+  policy,
+  limits: { ...connectionLimits, drainMs },
+});
 
 type WorkerInput = Extract<
   ShardInput,
