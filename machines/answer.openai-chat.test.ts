@@ -3,8 +3,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { codes } from '../protocol/codes.ts';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
-import { beginChat, type ChatAnswer, chatHead, errorAnswer, type Shown, showChat } from './answer.openai-chat.ts';
+import { beginChat, type ChatAnswer, chatHead, chatRefusal, showChat } from './answer.openai-chat.ts';
 import { anyLife } from './job-lives.contract.ts';
+import type { Shown } from './shown.ts';
 
 const runs = Number(process.env.FC_RUNS ?? 400);
 const seeded = process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) };
@@ -169,7 +170,7 @@ test('a stream that ends says [DONE] last, and once', () => {
 
 test('every code has its status, and tells clients whether to try again', () => {
   for (const [code, { status, retryable }] of Object.entries(codes)) {
-    const answer = errorAnswer(code, 'm');
+    const answer = chatRefusal(code, 'm');
     assert.is(answer.status, status, code);
     if (status === 429 || status === 503) assert.is(answer.headers['retry-after'], '1', code);
     else if (status >= 500) assert.is(answer.headers['x-should-retry'], retryable ? undefined : 'false', code);

@@ -7,8 +7,10 @@
 import { type CodeName, codeOf } from '../protocol/codes.ts';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { type ChunkWriter, chatCompletion, chunkWriter, errorBody } from '../protocol/openai-api.ts';
+import { jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 
 export interface ChatAnswer {
+  readonly api: 'openai.chat';
   readonly submitted: JobSubmitted;
   readonly created: number;
   readonly writer: ChunkWriter;
@@ -17,34 +19,14 @@ export interface ChatAnswer {
   readonly reasoning: string;
 }
 
-/** What an event shows: frames of a stream, or the whole answer; `last` when nothing follows. */
-export type Shown =
-  | { readonly kind: 'nothing' }
-  | { readonly kind: 'frames'; readonly frames: readonly string[]; readonly last: boolean }
-  /** Not streamed, or nothing streamed yet: the whole answer with its status. */
-  | {
-      readonly kind: 'whole';
-      readonly status: number;
-      readonly headers: Readonly<Record<string, string>>;
-      readonly body: string;
-    };
-
 const nothing: Shown = { kind: 'nothing' };
 const done = 'data: [DONE]\n\n';
-
-export const streamHeaders = {
-  'content-type': 'text/event-stream',
-  'cache-control': 'no-cache',
-  'x-accel-buffering': 'no',
-} as const;
-
-export const jsonHeaders = { 'content-type': 'application/json' } as const;
 
 export function beginChat(submitted: JobSubmitted): ChatAnswer {
   const created = Math.floor(submitted.at / 1000);
   const { model, includeUsage = false } = submitted.answer;
   const writer = chunkWriter({ id: submitted.jobId, created, model, includeUsage });
-  return { submitted, created, writer, text: '', reasoning: '' };
+  return { api: 'openai.chat', submitted, created, writer, text: '', reasoning: '' };
 }
 
 /** The frame that opens a streamed answer. It shows no event, so it has no position. */
@@ -89,11 +71,7 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
 }
 
 /** An error as a whole answer, with what clients need to decide whether to try again (§8.1 row 31). */
-export function errorAnswer(
-  code: string,
-  message: string,
-  param: string | null = null,
-): Extract<Shown, { kind: 'whole' }> {
+export function chatRefusal(code: string, message: string, param: string | null = null): WholeAnswer {
   const { status, retryable } = codeOf(code);
   const retry: Record<string, string> = {};
   if (status === 429 || status === 503) retry['retry-after'] = '1';
@@ -107,7 +85,7 @@ export function errorAnswer(
 }
 
 function failure(code: string, message: string, opened: boolean): Shown {
-  const whole = errorAnswer(code, message);
+  const whole = chatRefusal(code, message);
   return opened ? frames([frame(whole.body), done], true) : whole;
 }
 

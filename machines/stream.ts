@@ -10,13 +10,14 @@
  * S3. Nothing is shown after the end, or to a caller who left.
  * S4. The bytes are a function of the job's events: a stream rebuilt from log and position goes on with the same bytes.
  *
- * Bytes flow beside the machine, in the answer's fold (answer.openai-chat.ts).
+ * Bytes flow beside the machine, in the answer's fold (answer.ts).
  */
 import { type SnapshotFrom, setup } from 'xstate';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions, formatPosition, type Position } from '../protocol/position.ts';
-import { beginChat, type ChatAnswer, chatHead, showChat, streamHeaders } from './answer.openai-chat.ts';
+import { type Answer, answerHead, beginAnswer, showEvent } from './answer.ts';
 import { pure } from './pure.ts';
+import { streamHeaders } from './shown.ts';
 
 /**
  * A streamed answer's head goes out after this time even if nothing was said yet: long enough for early failures to
@@ -59,14 +60,14 @@ const [waiting] = steps.initial(undefined);
 
 export interface Stream {
   readonly state: SnapshotFrom<typeof streamMachine>;
-  readonly answer: ChatAnswer;
+  readonly answer: Answer;
   /** Of the last event shown. */
   readonly position: Position;
 }
 
 /** A stream that has shown nothing yet: it stands behind `job.submitted`. */
 export function openStream(submitted: JobSubmitted): Stream {
-  return { state: waiting, answer: beginChat(submitted), position: { epoch: 1, number: 1 } };
+  return { state: waiting, answer: beginAnswer(submitted), position: { epoch: 1, number: 1 } };
 }
 
 /** Shows the event at `position`. One at or before the stream's own position was shown already. */
@@ -74,14 +75,14 @@ export function show(stream: Stream, event: JobEvent, position: Position): [Stre
   if (comparePositions(position, stream.position) <= 0) return [stream, []];
   const opened = stream.state.value === 'open';
   const over = stream.state.status === 'done';
-  const [answer, shown] = showChat(stream.answer, event, opened);
+  const [answer, shown] = showEvent(stream.answer, event, opened);
   const next = { ...stream, answer, position };
   if (over || shown.kind === 'nothing') return [next, []];
   if (shown.kind === 'whole') {
     const { status, headers, body } = shown;
     return [moved(next, { type: 'stream.answered' }), [{ type: 'respond', status, headers, body }]];
   }
-  const [head, actions] = opened ? ['', []] : [chatHead(answer), [openAction]];
+  const [head, actions] = opened ? ['', []] : [answerHead(answer), [openAction]];
   const opening = opened ? next : moved(next, { type: 'stream.opened' });
   const write: StreamAction = { type: 'write', text: head + numbered(shown.frames, position) };
   if (!shown.last) return [opening, [...actions, write]];
@@ -91,7 +92,7 @@ export function show(stream: Stream, event: JobEvent, position: Position): [Stre
 /** Sends the head of a streamed answer although there is nothing to show yet. */
 export function openEarly(stream: Stream): [Stream, StreamAction[]] {
   if (stream.state.value !== 'waiting' || !stream.answer.submitted.answer.stream) return [stream, []];
-  return [moved(stream, { type: 'stream.opened' }), [openAction, { type: 'write', text: chatHead(stream.answer) }]];
+  return [moved(stream, { type: 'stream.opened' }), [openAction, { type: 'write', text: answerHead(stream.answer) }]];
 }
 
 export const leave = (stream: Stream): Stream =>

@@ -49,7 +49,6 @@ async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Pr
       queueTimeoutMs: 60_000,
       maxQueue: 1000,
       keepAliveMs: 60_000,
-      openAfterMs: 60_000,
       pingMs: 10_000,
       silentMs: 0,
       modelDefault: 'm',

@@ -1,13 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { MemoryFiles } from '../../property-tests/store-files.ts';
 import { appendFileName, type EmbeddedOptions, openEmbedded, openReadOnly } from './embedded-redis.ts';
-import { nodeFiles } from './file-port.ts';
 import { type Store, StoreTrouble } from './store.ts';
 
 let directory = '';
@@ -116,7 +115,7 @@ test('a full disk: what waited is rejected and has not happened, reads go on, an
   files.room = null;
   await within(3000, accepted(store), is => is);
   assert.is(await store.xadd('s', '1-2', 'a', 'b'), '1-2', 'the same append is taken now');
-  assert.match(said.join('\n'), /cannot be written: ENOSPC[^]*can be written again/);
+  assert.match(said.join('\n'), /cannot be written: ENOSPC[\s\S]*can be written again/);
   await store.quit();
   const again = await open({ files });
   assert.equal((await again.xrange('s', '-', '+')).length, 2);
@@ -155,8 +154,7 @@ test('with `always`, what could not be forced to the disk is not acknowledged', 
 test('with `everysec`, a failed sync leads to a new file', async () => {
   const files = new MemoryFiles();
   const store = await open({ files });
-  await store.set('a', '1');
-  await store.set('a', '2');
+  for (let i = 0; i < 20; i++) await store.set('a', '2');
   const before = files.read(path).length;
   files.syncFails = true;
   await within(
@@ -203,14 +201,17 @@ test('a rewritten file is as long as the data, and what the rewrite left behind 
   const store = await open({ rewriteBytesMin: 1000 });
   for (let i = 0; i < 200; i++) await store.set('a', `value ${i}`);
   await within(
-    2000,
-    () => readFile(path),
-    ({ length }) => length < 1500,
+    5000,
+    async () => {
+      await store.set('a', 'last value');
+      return readFile(path);
+    },
+    ({ length }) => length < 500,
   );
   await store.quit();
   await writeFile(`${path}.rewrite`, 'half a file');
   const again = await open();
-  assert.is(await again.get('a'), 'value 199');
+  assert.is(await again.get('a'), 'last value');
   assert.is(await readFile(`${path}.rewrite`).catch(() => null), null);
 });
 
@@ -248,7 +249,7 @@ test('a file is read beside the router that writes it, torn tail and all, and is
   await store.xadd('s', '1-1', 'a', 'b');
   const reader = await openReadOnly(directory);
   assert.equal(await reader.xrange('s', '-', '+'), [['1-1', ['a', 'b']]]);
-  assert.match(await reader.set('a', '1').catch(String), /READONLY/);
+  assert.match(String(await reader.set('a', '1').catch(String)), /READONLY/);
   await reader.quit();
   await store.quit();
   await writeFile(path, (await readFile(path)).subarray(0, -3));
@@ -303,9 +304,7 @@ test('a process killed in mid-write loses nothing it acknowledged, and its lock 
 test('the file can be read by its owner only', async () => {
   const store = await open();
   await store.set('a', '1');
-  const { stat } = await import('node:fs/promises');
   assert.is((await stat(path)).mode & 0o777, 0o600);
-  assert.ok(nodeFiles);
 });
 
 test.run();

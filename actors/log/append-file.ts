@@ -74,6 +74,8 @@ export class AppendFile implements Journal {
   private rewrite: Rewrite | null = null;
   private rewriting: Promise<void> | null = null;
   private unsynced = false;
+  /** The disk refused to keep something: until there is a new file, what was acknowledged may not be on it. */
+  private mustRewrite = false;
   private syncTimer: NodeJS.Timeout | null = null;
   private syncing: Promise<void> | null = null;
   private retry: { readonly timer: NodeJS.Timeout; readonly wake: () => void } | null = null;
@@ -194,14 +196,14 @@ export class AppendFile implements Journal {
   }
 
   private syncNow(): void {
-    if (!this.unsynced || this.syncing !== null || this.trouble !== null) return;
+    if (this.mustRewrite) this.startRewrite();
+    if (!this.unsynced || this.mustRewrite || this.syncing !== null || this.trouble !== null) return;
     this.syncing = this.syncFile()
       .catch(error => {
-        // What the disk refused to keep may be lost although it was written: only a new file is to be trusted.
         this.options.say(
           `store: ${this.options.path} could not be forced to the disk (${textOf(error)}), rewriting it`,
         );
-        this.unsynced = true;
+        this.mustRewrite = true;
         this.startRewrite();
       })
       .finally(() => {
@@ -298,6 +300,7 @@ export class AppendFile implements Journal {
       this.size = size;
       this.sizeAfterRewrite = size;
       this.unsynced = false;
+      this.mustRewrite = false;
       this.writing = null;
       for (const { resolve } of group.waiting) resolve();
       await this.syncing;

@@ -208,7 +208,7 @@ for (const name of names.split(' ')) {
 /** The commands were put on the prototype just above, one method each. */
 const asStore = (connection: EmbeddedConnection): Store => connection as unknown as Store;
 
-/** As ioredis gives it to a text command. Arrays are copied: the store's own are not given away. */
+/** As ioredis gives it to a text command. Arrays and Buffers are copied: the store's own are not given away. */
 function asText(reply: Reply): unknown {
   if (reply === null || typeof reply === 'string' || typeof reply === 'number') return reply;
   if (Buffer.isBuffer(reply)) return reply.toString();
@@ -218,8 +218,8 @@ function asText(reply: Reply): unknown {
 }
 
 function asBuffers(reply: Reply): unknown {
-  if (reply === null || typeof reply === 'number' || Buffer.isBuffer(reply)) return reply;
-  if (typeof reply === 'string') return Buffer.from(reply);
+  if (reply === null || typeof reply === 'number') return reply;
+  if (typeof reply === 'string' || Buffer.isBuffer(reply)) return Buffer.from(reply);
   if (isList(reply)) return reply.map(asBuffers);
   if (reply instanceof Error) return reply;
   return Object.fromEntries(Object.entries(reply).map(([field, value]) => [field, asBuffers(value)]));

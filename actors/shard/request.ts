@@ -1,11 +1,12 @@
 /** A caller's request body, from bytes to a job request; or the answer that refuses it. */
-import { errorAnswer } from '../../machines/answer.openai-chat.ts';
+import { refusalOf } from '../../machines/answer.ts';
+import type { WholeAnswer } from '../../machines/shown.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 
 export type ReadBody =
   | { readonly ok: true; readonly request: JobRequest; readonly answer: AnswerShape }
-  | { readonly ok: false; readonly answer: ReturnType<typeof errorAnswer> };
+  | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
@@ -16,9 +17,9 @@ export function parseChatBody(bytes: Uint8Array, modelDefault: string): ReadBody
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const what = bytes.length === 0 ? 'the body is empty' : `the body is not one JSON value in UTF-8: ${why}`;
-    return { ok: false, answer: errorAnswer('invalid_request', `invalid JSON: ${what}`) };
+    return { ok: false, answer: refusalOf('openai.chat', 'invalid_request', `invalid JSON: ${what}`) };
   }
   const parsed = parseChatRequest(body, { modelDefault });
   if (parsed.ok) return parsed;
-  return { ok: false, answer: errorAnswer(parsed.code, parsed.message, parsed.param) };
+  return { ok: false, answer: refusalOf('openai.chat', parsed.code, parsed.message, parsed.param) };
 }

@@ -3,7 +3,7 @@
  * (paused), or first what it missed, read back from the log (catching). While it catches up, new events wait here, so
  * that none falls between the log's end and now: a read takes milliseconds, so that the wait is short.
  */
-import { errorAnswer } from '../../machines/answer.openai-chat.ts';
+import { refusalOf } from '../../machines/answer.ts';
 import {
   isEnded,
   leave,
@@ -125,7 +125,11 @@ export class Streams {
 
   /** The answer of a stream whose job's log cannot be read. */
   static broken(streamId: number, opened: boolean): Effect[] {
-    const { status, headers, body } = errorAnswer('log_corrupt', 'the log of this job cannot be read back');
+    const { status, headers, body } = refusalOf(
+      'openai.chat',
+      'log_corrupt',
+      'the log of this job cannot be read back',
+    );
     if (!opened) return [{ kind: 'respond', streamId, status, headers, body }];
     return [
       { kind: 'write', streamId, text: `data: ${body}\n\ndata: [DONE]\n\n`, position: { epoch: 0, number: 0 } },
