@@ -8,6 +8,8 @@ import { Front, type FrontOptions } from '../actors/router/front.ts';
 import type { CallerPort, Clock, LogPort, ShardHost, WorkerPort } from '../actors/router/ports.ts';
 import { Shard } from '../actors/shard/shard.ts';
 import { type WorkerRules, workerRules } from '../actors/shard/workers.ts';
+import { type CodeName, codeOf } from '../protocol/codes.ts';
+import { errorBody } from '../protocol/openai-api.ts';
 import type { ShardOutput, ToShard } from '../protocol/shard-messages.ts';
 import { FakeLog } from './fake-log.ts';
 
@@ -132,6 +134,10 @@ export class TestCaller implements CallerPort {
     this.open(status, headers);
     this.text += body;
     this.ended = true;
+  }
+
+  refuse(code: CodeName, message: string): void {
+    this.respond(codeOf(code).status, {}, JSON.stringify(errorBody(code, message)));
   }
 
   open(status: number, headers: Readonly<Record<string, string>>): void {

@@ -4,7 +4,8 @@
  * The front numbers its batches; the shard answers each with one `ShardOutput` of the same number, so that a batch whose
  * output never came back can be given to the shard's successor. Time and ids are in the inputs: a shard has none.
  */
-import type { JobEvent } from './job-events.ts';
+import type { CodeName } from './codes.ts';
+import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Position } from './position.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
@@ -36,7 +37,7 @@ export type ShardInput =
       readonly jobId: string;
       readonly requestId: string;
       readonly writer: Writer;
-      readonly api: 'openai.chat';
+      readonly api: AnswerShape['api'];
       readonly body: Uint8Array;
       readonly deadlineAt: number;
       /** Shown when the request names no model. */
@@ -160,6 +161,8 @@ export type Effect =
       readonly headers: Readonly<Record<string, string>>;
       readonly body: string;
     }
+  /** The job cannot be shown: an error in the envelope of the API that was called, or a cut connection. */
+  | { readonly kind: 'refuse'; readonly streamId: number; readonly code: CodeName; readonly message: string }
   /** The head of a streamed answer. */
   | {
       readonly kind: 'open';

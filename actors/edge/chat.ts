@@ -27,6 +27,7 @@ export async function takeChat(exchange: Exchange, front: Front, bodyBytesMax: n
   const streamId = front.requestArrived(
     {
       respond: (status, headers, text) => answerText(res, status, headers, text),
+      refuse: (code, message) => answerError(exchange, code, message),
       open: (status, headers) => res.writeHead(status, { ...headers }),
       write: text => void res.write(text),
       end: () => res.end(),
@@ -35,7 +36,7 @@ export async function takeChat(exchange: Exchange, front: Front, bodyBytesMax: n
         return res.writableLength;
       },
     },
-    { requestId, body },
+    { api: 'openai.chat', requestId, body },
   );
   res.on('drain', () => front.callerDrained(streamId));
   res.on('close', () => front.callerClosed(streamId));

@@ -6,6 +6,7 @@
  * C3. Each caller is told of its end once, and forgotten then.
  */
 import { openAfterMs } from '../../machines/stream.ts';
+import type { CodeName } from '../../protocol/codes.ts';
 import { comparePositions, type Position } from '../../protocol/position.ts';
 import type { Effect, LoggedEntry, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
@@ -89,6 +90,15 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     if (caller === undefined) return;
     caller.port.respond(status, headers, body);
+    this.#forget(caller);
+  }
+
+  /** Like `respond`, for what no machine can say. */
+  refuse(streamId: number, code: CodeName, message: string): void {
+    const caller = this.#callers.get(streamId);
+    if (caller === undefined) return;
+    if (caller.opened) return this.cut(caller);
+    caller.port.refuse(code, message);
     this.#forget(caller);
   }
 
@@ -187,8 +197,6 @@ export class Callers {
   /** The deadline passed while the log could not be written: the caller is told without an event (design §2a.12). */
   #tooLate(caller: Caller): void {
     if (caller.opened) return this.cut(caller);
-    const body =
-      '{"error":{"message":"the event log could not be written before the deadline","type":"server_error","param":null,"code":"store_unavailable"}}';
-    this.respond(caller.streamId, 503, { 'content-type': 'application/json', 'retry-after': '5' }, body);
+    this.refuse(caller.streamId, 'store_unavailable', 'the event log could not be written before the deadline');
   }
 }

@@ -6,6 +6,7 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
+import type { AnswerShape } from '../../protocol/job-events.ts';
 import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
@@ -43,6 +44,7 @@ export interface FrontParts {
 }
 
 export interface Request {
+  readonly api: AnswerShape['api'];
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
@@ -160,7 +162,7 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { requestId, body, idempotency }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
     const jobId = ids.jobId();
@@ -173,7 +175,7 @@ export class Front {
       jobId,
       requestId,
       writer: this.#options.writer,
-      api: 'openai.chat',
+      api,
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
@@ -321,6 +323,9 @@ export class Front {
       case 'respond':
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
         return this.#checkIdle();
+      case 'refuse':
+        this.#callers.refuse(effect.streamId, effect.code, effect.message);
+        return this.#checkIdle();
       case 'end':
         this.#callers.end(effect.streamId);
         return this.#checkIdle();
@@ -399,9 +404,7 @@ export class Front {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     if (input.kind === 'requestArrived') {
-      const body = JSON.stringify({ error: { message, type: 'server_error', param: null, code: 'poisoned_input' } });
-      const headers = { 'content-type': 'application/json', 'x-should-retry': 'false' };
-      this.#callers.respond(input.streamId, 500, headers, body);
+      this.#callers.refuse(input.streamId, 'poisoned_input', message);
     } else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('workerId' in input) {
       this.#workers.get(input.workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');

@@ -3,6 +3,7 @@
  * router also runs in one process under a stepped clock.
  */
 
+import type { CodeName } from '../../protocol/codes.ts';
 import type { Position } from '../../protocol/position.ts';
 import type { ShardOutput, ToShard } from '../../protocol/shard-messages.ts';
 import type { Append, AppendResult, LogEntry } from '../log/job-log.ts';
@@ -19,6 +20,8 @@ export interface Clock {
 /** A caller's connection, as far as one answer goes. */
 export interface CallerPort {
   respond(status: number, headers: Readonly<Record<string, string>>, body: string): void;
+  /** An error as a whole answer, in the envelope of the API that was called. */
+  refuse(code: CodeName, message: string): void;
   open(status: number, headers: Readonly<Record<string, string>>): void;
   write(text: string): void;
   end(): void;

@@ -28,7 +28,7 @@ import type { Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
 import { jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
 import { framesOf } from './frames.ts';
-import { parseChatBody } from './request.ts';
+import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
 import type { WorkerRules } from './workers.ts';
 import { Workers } from './workers.ts';
@@ -130,7 +130,7 @@ export class Shard {
   }
 
   #requestArrived(input: Input<'requestArrived'>): void {
-    const parsed = parseChatBody(input.body, input.modelDefault);
+    const parsed = readRequest(input.api, input.body, input.modelDefault);
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
@@ -315,7 +315,8 @@ export class Shard {
   #streamRestored({ streamId, jobId, sent, opened }: Input<'streamRestored'>): void {
     const live = this.#jobs.get(jobId);
     if (live === undefined) {
-      this.#effects.push(...Streams.broken(streamId, opened));
+      const message = 'the log of this job cannot be read back';
+      this.#effects.push({ kind: 'refuse', streamId, code: 'log_corrupt', message });
       return;
     }
     this.#effects.push(...this.#streams.restore(streamId, live.job.submitted, sent, opened));

@@ -3,7 +3,6 @@
  * (paused), or first what it missed, read back from the log (catching). While it catches up, new events wait here, so
  * that none falls between the log's end and now: a read takes milliseconds, so that the wait is short.
  */
-import { refusalOf } from '../../machines/answer.ts';
 import {
   isEnded,
   leave,
@@ -121,20 +120,6 @@ export class Streams {
     const effects: Effect[] = [];
     for (const [event, position] of log) this.#shown(streamId, live, event, position, effects);
     return effects;
-  }
-
-  /** The answer of a stream whose job's log cannot be read. */
-  static broken(streamId: number, opened: boolean): Effect[] {
-    const { status, headers, body } = refusalOf(
-      'openai.chat',
-      'log_corrupt',
-      'the log of this job cannot be read back',
-    );
-    if (!opened) return [{ kind: 'respond', streamId, status, headers, body }];
-    return [
-      { kind: 'write', streamId, text: `data: ${body}\n\ndata: [DONE]\n\n`, position: { epoch: 0, number: 0 } },
-      { kind: 'end', streamId },
-    ];
   }
 
   #add(streamId: number, jobId: string, stream: Stream): LiveStream {
