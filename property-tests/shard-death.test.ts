@@ -77,7 +77,7 @@ async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Pr
         messages: [{ role: 'user', content: 'hi' }],
       };
       const bytes = encoder.encode(JSON.stringify({ ...body, ...request }));
-      caller.streamId = front.requestArrived(caller, { requestId: 'req_1', body: bytes });
+      caller.streamId = front.requestArrived(caller, { api: 'openai.chat', requestId: 'req_1', body: bytes });
       return caller;
     },
     async worker(slots) {

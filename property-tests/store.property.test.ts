@@ -11,11 +11,11 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { appendFileName, openEmbedded, openReadOnly } from '../actors/log/embedded-redis.ts';
+import { MemoryFiles } from '../actors/log/file-port.fake.ts';
 import { openStore } from '../actors/log/redis.ts';
 import type { Store, Words } from '../actors/log/store.ts';
 import { startRedis } from './redis-server.ts';
 import { command, comparable, plainCommand } from './store-commands.ts';
-import { MemoryFiles } from './store-files.ts';
 import { replyOf } from './store-replies.ts';
 import { stateOf } from './store-state.ts';
 

@@ -325,6 +325,7 @@ export function openWorld(
       const caller = new TestCaller();
       const body = { model: 'm', stream: true, messages: [{ role: 'user', content: 'hi' }], ...request };
       caller.streamId = front.requestArrived(caller, {
+        api: 'openai.chat',
         requestId: 'req_1',
         body: encoder.encode(JSON.stringify(body)),
       });

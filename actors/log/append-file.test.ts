@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { MemoryFiles } from '../../property-tests/store-files.ts';
 import { appendFileName, type EmbeddedOptions, openEmbedded, openReadOnly } from './embedded-redis.ts';
+import { MemoryFiles } from './file-port.fake.ts';
 import { type Store, StoreTrouble } from './store.ts';
 
 let directory = '';

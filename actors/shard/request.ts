@@ -10,16 +10,23 @@ export type ReadBody =
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-export function parseChatBody(bytes: Uint8Array, modelDefault: string): ReadBody {
+export function readRequest(api: AnswerShape['api'], bytes: Uint8Array, modelDefault: string): ReadBody {
   let body: unknown;
   try {
     body = JSON.parse(utf8.decode(bytes));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const what = bytes.length === 0 ? 'the body is empty' : `the body is not one JSON value in UTF-8: ${why}`;
-    return { ok: false, answer: refusalOf('openai.chat', 'invalid_request', `invalid JSON: ${what}`) };
+    return { ok: false, answer: refusalOf(api, 'invalid_request', `invalid JSON: ${what}`) };
   }
-  const parsed = parseChatRequest(body, { modelDefault });
+  const parsed = parse(api, body, modelDefault);
   if (parsed.ok) return parsed;
-  return { ok: false, answer: refusalOf('openai.chat', parsed.code, parsed.message, parsed.param) };
+  return { ok: false, answer: refusalOf(api, parsed.code, parsed.message, parsed.param) };
+}
+
+function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
+  switch (api) {
+    case 'openai.chat':
+      return parseChatRequest(body, { modelDefault });
+  }
 }

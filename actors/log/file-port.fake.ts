@@ -1,5 +1,5 @@
 /** A file system in memory with levers: writes can fail or stop half-way, and a file can be cut anywhere. */
-import type { Files, OpenFile } from '../actors/log/file-port.ts';
+import type { Files, OpenFile } from './file-port.ts';
 
 export class MemoryFiles implements Files {
   readonly contents = new Map<string, Buffer>();
