@@ -113,6 +113,8 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     // A paused caller gets this from the log later (C1).
     if (caller === undefined || caller.paused) return;
+    // After a shard's death, what was being read back for the caller may be said by the successor too (C1).
+    if (caller.sent !== null && comparePositions(position, caller.sent) <= 0) return;
     caller.port.write(text);
     caller.sent = position;
     caller.lastWriteAt = this.#parts.clock.now();
@@ -165,6 +167,7 @@ export class Callers {
         if (caller === undefined || caller.paused) return;
         const entries = await log.read(jobId, from, pageEntries);
         const end = entries.at(-1);
+        if (end === undefined && comparePositions(from, until) < 0) throw new Error('its log is gone');
         const last = end === undefined || comparePositions(endOf(end), until) >= 0;
         post(jobId, { kind: 'streamEntries', streamId, entries: entries.map(logged), last });
         if (last) return;

@@ -391,9 +391,16 @@ export class Front {
       const workerId = this.#queue.holder(jobId);
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
     }
-    const open = new Set(jobs);
-    for (const { streamId, jobId, sent, opened, paused } of this.#callers) {
-      if (!open.has(jobId)) continue;
+    const known = new Set(jobs);
+    for (const { streamId, jobId, sent, opened, paused } of [...this.#callers]) {
+      if (!mine(jobId)) continue;
+      if (!known.has(jobId)) {
+        // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
+        const entries = opened ? (await this.#parts.log.read(jobId)).map(logged) : [];
+        if (entries.length === 0) continue;
+        known.add(jobId);
+        inputs.push({ kind: 'jobRestored', at, jobId, entries });
+      }
       inputs.push({ kind: 'streamRestored', streamId, jobId, sent, opened });
       if (paused) inputs.push({ kind: 'streamPaused', streamId });
     }

@@ -72,6 +72,7 @@ export class Shard {
       live.chunk = null;
       this.#forgetIfDone(live);
     }
+    this.#streams.forgetLogs();
     const effects = this.#effects;
     this.#touched = new Set();
     this.#effects = [];

@@ -29,7 +29,7 @@ type Events = Iterable<readonly [JobEvent, Position]>;
 export class Streams {
   readonly #streams = new Map<number, LiveStream>();
   readonly #ofJob = new Map<string, Set<number>>();
-  /** Logs of jobs restored just now, for the streams restored after them. */
+  /** Logs of jobs restored in the batch at hand, for the streams restored after them. */
   readonly #logs = new Map<string, (readonly [JobEvent, Position])[]>();
 
   get size(): number {
@@ -111,6 +111,10 @@ export class Streams {
 
   remember(jobId: string, log: (readonly [JobEvent, Position])[]): void {
     this.#logs.set(jobId, log);
+  }
+
+  forgetLogs(): void {
+    this.#logs.clear();
   }
 
   /** A stream whose shard died: what the caller has not got yet is shown now. */
