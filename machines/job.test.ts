@@ -96,7 +96,15 @@ const states: Record<string, readonly JobCommand[]> = {
 /** The state that follows and what it asks for; `.` nothing changes, `!` the log is corrupt. */
 const table: Record<string, Record<string, string>> = {
   'job.submitted': { queued: '!', dispatched: '!', generating: '!' },
-  'job.adopted': { queued: '.', dispatched: '.', generating: '.' },
+  'job.adopted': {
+    queued: '.',
+    dispatched: '.',
+    generating: '.',
+    completed: '.',
+    failed: '.',
+    cancelled: '.',
+    expired: '.',
+  },
   'job.assigned': { queued: 'dispatched sendJob', dispatched: '!', generating: '!' },
   'output.appended': { queued: '!', dispatched: 'generating', generating: '.' },
   'job.requeued': {

@@ -5,7 +5,7 @@
  * Everybody here writes down what was really said and done: that is what the router is held to (router.property.test.ts).
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Diagnostics } from '../actors/config/diagnostics.ts';
+import { type Diagnostics, silentDiagnostics } from '../actors/config/diagnostics.ts';
 import { type Append, type AppendResult, type LogEntry, StoreTrouble } from '../actors/log/job-log.ts';
 import { Front } from '../actors/router/front.ts';
 import type { Clock, Ids } from '../actors/router/ports.ts';
@@ -81,7 +81,8 @@ export class RoughClock implements Clock {
 /** A log whose reads fail with its appends, and which keeps whatever should never have been asked of it. */
 export class RoughLog extends FakeLog {
   readonly violations: string[] = [];
-  everDown = false;
+  /** It was down, or lost replies. */
+  troubled = false;
   #open: () => void = () => undefined;
 
   shut(): void {
@@ -265,11 +266,9 @@ export class RoughWorld {
   boot(): Router {
     const errors: string[] = [];
     const diagnostics: Diagnostics = {
-      debug: () => undefined,
-      info: () => undefined,
-      warn: () => undefined,
+      ...silentDiagnostics,
       error: (message, fields) => void errors.push(`${message} ${JSON.stringify(fields ?? {})}`),
-    } as Diagnostics;
+    };
     const shards = new InlineShards(shardCount, this.clock, rules);
     const ids: Ids = { jobId: () => `chatcmpl-${this.#id(24)}`, workerId: () => this.#id(32) };
     const front = new Front(

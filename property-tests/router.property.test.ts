@@ -219,7 +219,7 @@ class Trial {
         return;
       case 'store':
         world.log.down = each.down;
-        if (each.down) world.log.everDown = true;
+        if (each.down) world.log.troubled = true;
         return;
       case 'gate':
         if (each.shut) world.log.shut();
@@ -227,6 +227,7 @@ class Trial {
         return;
       case 'lose':
         world.log.loseReplies = each.replies;
+        world.log.troubled = true;
         return;
       case 'pass':
         return world.clock.pass(each.ms);
@@ -272,11 +273,11 @@ class Trial {
         if (two) worker.say({ type: 'token', job_id, token: 'stale', attempt: run.attempt + 1, seq: run.seq + 1 });
         return;
       case 'foreign': {
-        const others = this.world.routers.flatMap(({ callers }) => callers.map(({ jobId }) => jobId));
-        const other = pick(
-          others.filter(id => !open.some(({ jobId }) => jobId === id)),
-          n,
-        );
+        if (worker.paused) return;
+        // A job that another worker runs: one that nobody runs may be on its way to this very worker.
+        const others = this.world.router.workers.filter(each => each !== worker && !each.gone);
+        const running = others.flatMap(({ runs }) => runs.filter(({ over, broken }) => !over && !broken));
+        const other = pick(running, n)?.jobId;
         if (other !== undefined) worker.say({ type: 'token', job_id: other, token: 'forged' });
         return;
       }
@@ -412,7 +413,7 @@ class Trial {
     const name = `${caller.jobId} (${caller.streamed ? 'streamed' : 'blocking'}, ${caller.status} "${caller.text}")`;
     const fenced = routers.length > 1 && router !== routers.at(-1);
     if (caller.destroyed) {
-      return assert.ok(fenced || log.everDown || this.world.killedTwice, `${name} was cut; ${router.errors}`);
+      return assert.ok(fenced || log.troubled || this.world.killedTwice, `${name} was cut; ${router.errors}`);
     }
     assert.ok(caller.ended, `${name} has no end; ${log.events(caller.jobId).map(({ type }) => type)}`);
     const got = gotBy(caller);
@@ -437,7 +438,7 @@ class Trial {
   }
 
   #excused(code: string, end: JobEvent | undefined): boolean {
-    if (code === 'store_unavailable') return this.world.log.everDown;
+    if (code === 'store_unavailable') return this.world.log.troubled;
     if (code === 'poisoned_input') return this.world.killedTwice;
     return code === 'invalid_request' && end === undefined;
   }

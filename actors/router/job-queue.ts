@@ -83,6 +83,7 @@ export class JobQueue {
   }
 
   dequeue(jobId: string): void {
+    this.#holders.delete(jobId);
     this.#timers.disarm(`queue:${jobId}`);
     this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId });
   }
