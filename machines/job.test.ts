@@ -109,8 +109,8 @@ const table: Record<string, Record<string, string>> = {
   'output.appended': { queued: '!', dispatched: 'generating', generating: '.' },
   'job.requeued': {
     queued: '!',
-    dispatched: 'queued freeSlot requestWorker',
-    generating: 'queued freeSlot requestWorker',
+    dispatched: 'queued cancelAtWorker freeSlot requestWorker',
+    generating: 'queued cancelAtWorker freeSlot requestWorker',
   },
   'job.completed': {
     queued: '!',

@@ -115,7 +115,8 @@ const leave = [free, 'dropWorker'] as const;
 const running = {
   'job.requeued': {
     target: 'queued',
-    actions: [...leave, 'countLoss'],
+    // A worker that left a frame out still runs the job, in a slot that is free from now on; one that is gone reads nothing.
+    actions: [cancel, ...leave, 'countLoss'],
   },
   'job.completed': { target: 'completed', actions: [...leave] },
   'job.cancelled': { target: 'cancelled', actions: [cancel, ...leave] },

@@ -375,17 +375,15 @@ const framesOfWorkers: object[] = [
   { type: 'resume', jobs: [{ job_id: held, attempt: 1, seq: 1 }] },
   { type: 'no_such_type', job_id: held },
 ];
-const wholeFrame = fc
-  .constantFrom(...framesOfWorkers)
-  .chain(frame =>
-    fc
-      .record({
-        path: fc.constantFrom(...placesIn(frame)),
-        text: oddValue,
-        as: fc.constantFrom('mutated', 'mutated', 'plain'),
-      })
-      .map(({ path: at, text, as }) => (as === 'plain' ? JSON.stringify(frame) : replaced(frame, at, text))),
-  );
+const wholeFrame = fc.constantFrom(...framesOfWorkers).chain(frame =>
+  fc
+    .record({
+      path: fc.constantFrom(...placesIn(frame)),
+      text: oddValue,
+      as: fc.constantFrom('mutated', 'mutated', 'plain'),
+    })
+    .map(({ path: at, text, as }) => (as === 'plain' ? JSON.stringify(frame) : replaced(frame, at, text))),
+);
 interface Sent {
   readonly opcode: number;
   readonly payload: string | Uint8Array;
@@ -569,8 +567,6 @@ test('an append file with garbage in it: the file and the place are named; with 
     runs(1),
   );
 
-  const broken = Buffer.from(whole);
-  broken.write('garbage', Math.floor(whole.length / 2) - 3);
   const directory = mkdtempSync(join(folder, 'broken-'));
   cpSync(source.dataDir, directory, { recursive: true });
   writeFileSync(join(directory, name), Buffer.concat([Buffer.from('garbage'), whole]));

@@ -118,11 +118,12 @@ export class RoughLog extends FakeLog {
   }
 }
 
-/** A caller whose connection is full after two writes while it is slow. */
+/** A caller whose connection is full after one write while it is slow. */
 export class RoughCaller extends TestCaller {
   readonly streamed: boolean;
   jobId = '';
   left = false;
+  leftAt = 0;
   everSlow = false;
   #pieces = 0;
 
@@ -137,7 +138,7 @@ export class RoughCaller extends TestCaller {
   }
 
   override get bufferedBytes(): number {
-    return this.#pieces < 2 ? 0 : 2 ** 20;
+    return this.#pieces < 1 ? 0 : 2 ** 20;
   }
 
   /** Takes what waits for it; from then on at full speed, or slowly again. */

@@ -15,6 +15,7 @@ import * as assert from 'uvu/assert';
 import { openEarly, restoreStream, show } from '../machines/stream.ts';
 import { isTerminal, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions, type Position, parsePosition } from '../protocol/position.ts';
+import { allRounds, type Deed, type Saying, type Step, script } from './rough-deeds.ts';
 import {
   type RoughCaller,
   type RoughWorker,
@@ -30,120 +31,6 @@ const options = {
   ...(process.env.FC_SEED === undefined ? {} : { seed: Number(process.env.FC_SEED) }),
   ...(process.env.FC_PATH === undefined ? {} : { path: process.env.FC_PATH }),
 };
-
-type Saying =
-  | { readonly what: 'tokens'; readonly texts: readonly string[]; readonly reasoning: boolean; readonly odd: boolean }
-  | { readonly what: 'repeat' | 'skip' | 'stale' | 'foreign' | 'unknown' | 'progress' | 'late' }
-  | { readonly what: 'complete'; readonly tail: string }
-  | { readonly what: 'error' | 'stopped' | 'overload' | 'json' | 'shape' };
-
-type Deed =
-  | { readonly do: 'ask'; readonly streamed: boolean; readonly broken: boolean }
-  | { readonly do: 'leave' | 'slow' | 'drain' | 'trickle'; readonly who: number }
-  | { readonly do: 'join'; readonly protocol: number; readonly slots: number }
-  | { readonly do: 'say'; readonly who: number; readonly run: number; readonly saying: Saying }
-  | { readonly do: 'drop' | 'mute'; readonly who: number }
-  | { readonly do: 'kill'; readonly shards: number }
-  | { readonly do: 'store'; readonly down: boolean }
-  | { readonly do: 'gate'; readonly shut: boolean }
-  | { readonly do: 'lose'; readonly replies: number }
-  | { readonly do: 'pass'; readonly ms: number }
-  | { readonly do: 'boot' }
-  | { readonly do: 'rest' };
-
-/** What is done, and how much of what it causes happens before the next deed: so many rounds, or all of it. */
-interface Step {
-  readonly deed: Deed;
-  readonly rounds: number;
-}
-const allRounds = 9;
-
-const who = fc.nat(7);
-const text = fc.constantFrom('a', ' the', 'é', '漢字', '😀', '\n', '"', '\\', 'data: x\n\n', ' ');
-const saying: fc.Arbitrary<Saying> = fc.oneof(
-  {
-    weight: 12,
-    arbitrary: fc.record({
-      what: fc.constant('tokens' as const),
-      texts: fc.array(fc.oneof({ weight: 9, arbitrary: text }, { weight: 1, arbitrary: fc.constant('') }), {
-        minLength: 1,
-        maxLength: 4,
-      }),
-      reasoning: fc.boolean(),
-      odd: fc.boolean(),
-    }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({ what: fc.constant('complete' as const), tail: fc.constantFrom('', '', ' tail') }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({
-      what: fc.constantFrom(
-        'repeat' as const,
-        'skip' as const,
-        'stale' as const,
-        'foreign' as const,
-        'unknown' as const,
-        'progress' as const,
-        'late' as const,
-      ),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      what: fc.constantFrom(
-        'error' as const,
-        'stopped' as const,
-        'overload' as const,
-        'json' as const,
-        'shape' as const,
-      ),
-    }),
-  },
-);
-const deed: fc.Arbitrary<Deed> = fc.oneof(
-  {
-    weight: 8,
-    arbitrary: fc.record({
-      do: fc.constant('ask' as const),
-      streamed: fc.integer({ min: 0, max: 3 }).map(n => n > 0),
-      broken: fc.integer({ min: 0, max: 19 }).map(n => n === 19),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), who }) },
-  {
-    weight: 6,
-    arbitrary: fc.record({ do: fc.constantFrom('slow' as const, 'drain' as const, 'trickle' as const), who }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      do: fc.constant('join' as const),
-      protocol: fc.constantFrom(1, 2),
-      slots: fc.integer({ min: 1, max: 3 }),
-    }),
-  },
-  { weight: 30, arbitrary: fc.record({ do: fc.constant('say' as const), who, run: fc.nat(5), saying }) },
-  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('drop' as const, 'mute' as const), who }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('kill' as const), shards: fc.integer({ min: 1, max: 3 }) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('store' as const), down: fc.boolean() }) },
-  { weight: 4, arbitrary: fc.record({ do: fc.constant('gate' as const), shut: fc.boolean() }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({ do: fc.constant('lose' as const), replies: fc.integer({ min: 1, max: 3 }) }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(5, 30, 150, 1_500, 11_000, 21_000) }),
-  },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant('boot' as const) }) },
-  { weight: 3, arbitrary: fc.record({ do: fc.constant('rest' as const) }) },
-);
-const step: fc.Arbitrary<Step> = fc.record({ deed, rounds: fc.constantFrom(0, 0, 1, 2, 3, 5, allRounds, allRounds) });
-const script = fc.array(step, { minLength: 1, maxLength: 60, size: 'max' });
 
 const killsMax = 7;
 const pick = <T>(list: readonly T[], n: number): T | undefined => list[n % Math.max(1, list.length)];
@@ -180,6 +67,7 @@ class Trial {
         const caller = pick(present, each.who);
         if (caller === undefined) return;
         caller.left = true;
+        caller.leftAt = world.clock.now();
         front.callerClosed(caller.streamId);
         return;
       }
@@ -408,10 +296,13 @@ class Trial {
 
   /** The second half of R3, and R4. */
   #judge(caller: RoughCaller, router: Router): void {
-    if (caller.left) return;
     const { log, routers } = this.world;
     const name = `${caller.jobId} (${caller.streamed ? 'streamed' : 'blocking'}, ${caller.status} "${caller.text}")`;
     const fenced = routers.length > 1 && router !== routers.at(-1);
+    if (caller.left) {
+      const end = log.events(caller.jobId).find(({ type }) => isTerminal(type));
+      return assert.ok(fenced || end === undefined || end.at <= caller.leftAt, `${name} left, and its job went on`);
+    }
     if (caller.destroyed) {
       return assert.ok(fenced || log.troubled || this.world.killedTwice, `${name} was cut; ${router.errors}`);
     }

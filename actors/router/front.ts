@@ -169,13 +169,20 @@ export class Front {
     await this.#appender.settled(jobId);
     const entries = this.#takingUp.has(jobId) ? await this.#entriesOf(jobId) : null;
     // Fenced: another boot was quicker. Or the earlier one was, with the job's last word.
-    if (!this.#takingUp.delete(jobId) || entries === null || isEnded(entries)) {
+    if (!this.#takingUp.delete(jobId) || entries === null || isEnded(entries) || !this.#isOurs(entries)) {
       this.#appender.forget(jobId);
       return false;
     }
     this.#jobs.add(jobId);
     this.#post(jobId, { kind: 'jobRestored', at: this.#parts.clock.now(), jobId, entries, adopted: true });
     return true;
+  }
+
+  /** Whether the last epoch was opened by this boot. One that finds another's name there is not the owner (design §2a.3). */
+  #isOurs(entries: readonly LoggedEntry[]): boolean {
+    const { instance, boot } = this.#options.writer;
+    const opening = entries.flatMap(({ events }) => events).findLast(opensEpoch);
+    return opening?.instance === instance && opening.boot === boot;
   }
 
   /** The job's log, whenever the store gives it; null when it cannot be read, or the router stops. */
@@ -381,8 +388,12 @@ export class Front {
         return this.#workers.send(effect.workerId, effect.text);
       case 'ackFrames':
         return this.#workers.acknowledge(effect.workerId, effect.jobId, effect.attempt, effect.seq);
-      case 'closeWorker':
-        return this.#workers.get(effect.workerId)?.port.close(effect.code, effect.reason);
+      case 'closeWorker': {
+        const worker = this.#workers.get(effect.workerId);
+        // Its machine has ended, and a shard built anew has none to go on with.
+        if (worker !== undefined) worker.snapshot = null;
+        return worker?.port.close(effect.code, effect.reason);
+      }
       case 'checkKey':
         void this.#checkKey(effect.workerId, effect.role, effect.key);
         return;
@@ -431,12 +442,18 @@ export class Front {
     for (const { workerId, snapshot } of this.#workers) {
       if (mine(workerId) && snapshot !== null) inputs.push({ kind: 'workerRestored', workerId, snapshot });
     }
+    const known = new Set<string>();
     for (const jobId of jobs) {
+      if (!this.#jobs.has(jobId)) continue;
       const entries = (await this.#entriesOf(jobId)) ?? [];
+      if (entries.length > 0 && !this.#isOurs(entries)) {
+        this.#fenced(jobId, 'fenced');
+        continue;
+      }
       const workerId = this.#queue.holder(jobId);
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
+      known.add(jobId);
     }
-    const known = new Set(jobs);
     for (const { jobId, opened } of [...this.#callers]) {
       if (!mine(jobId) || known.has(jobId)) continue;
       // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
@@ -459,15 +476,19 @@ export class Front {
   #poisoned(input: ShardInput): void {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
-    if (input.kind === 'requestArrived') {
-      this.#callers.refuse(input.streamId, 'poisoned_input', message);
-    } else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
-    else if ('workerId' in input) {
-      this.#workers.get(input.workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');
+    const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
+    if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
+    else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
+    else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (this.#jobs.has(id)) this.#failJob(id, 'poisoned_input', message);
+    else {
+      const workerId = 'workerId' in input ? input.workerId : id;
+      this.#workers.get(workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');
     }
   }
 
-  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full'): void {
+  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
     this.#jobs.delete(jobId);
     this.#takingUp.delete(jobId);
@@ -542,3 +563,6 @@ export class Front {
 /** `job.adopted` may stand behind a terminal event: a boot that came too late. */
 const isEnded = (entries: readonly LoggedEntry[]): boolean =>
   entries.some(({ events }) => events.some(({ type }) => isTerminal(type)));
+
+const opensEpoch = (event: JobEvent): event is Extract<JobEvent, { type: 'job.submitted' | 'job.adopted' }> =>
+  event.type === 'job.submitted' || event.type === 'job.adopted';
