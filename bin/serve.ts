@@ -1,5 +1,5 @@
 /** Builds a router from its parts, starts it and stops it. Decides nothing. */
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -85,7 +85,13 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       corsOrigins: config.corsOrigins,
       version: programVersion(),
     },
-    { front, diagnostics, checkKey: (key, source) => checkApiKey(keys, key, source) },
+    {
+      front,
+      diagnostics,
+      checkKey: (key, source) => checkApiKey(keys, key, source),
+      // Keyed with what only this configuration has, so that a guess cannot be checked against a log.
+      digest: key => createHmac('sha256', config.keyHashes.api).update(key).digest('base64url'),
+    },
   );
   const sockets = openSockets(server, front, diagnostics);
   const port = await listen(server, config);

@@ -327,7 +327,7 @@ test('AU11 AU13: the Anthropic API takes the key in either header, and any right
   assert.is((await call(`${router.url}/v1/models`, { headers: { 'x-api-key': apiKey } })).status, 401);
 });
 
-test('AU18: 200 wrong keys at once are all refused', async () => {
+test('AU18: 200 wrong keys at once are all refused, at no cost once the right one is known', async () => {
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, n) =>
       openai('models', { headers: { authorization: `Bearer rtr_${String(n).padStart(43, 'w')}` } }),
@@ -550,6 +550,7 @@ test('OA3 OA36: a refusal names the place', async () => {
   for (const [body, param] of [
     [{ messages: [] }, 'messages'],
     [{ messages: [{ role: 'user', content: 7 }] }, 'messages[0].content'],
+    [{ model: 'x'.repeat(2000) }, 'model'],
     [{ temperature: 99 }, 'temperature'],
     [{ max_tokens: -5 }, 'max_tokens'],
     [{ stream: 'yes' }, 'stream'],
