@@ -31,7 +31,7 @@ test.before(async () => {
     AUXOT_FSYNC: 'no',
     AUXOT_MAX_QUEUE: '1',
     AUXOT_MAX_BODY: '64KiB',
-    AUXOT_JOB_TIMEOUT: '2s',
+    AUXOT_JOB_TIMEOUT: '3s',
     AUXOT_STREAM_KEEPALIVE: '1s',
     AUXOT_CORS_ORIGINS: 'https://app.example.com',
     AUXOT_MODEL_ALIASES: 'gpt-4o,big/one',
@@ -718,7 +718,7 @@ test('OA31 N9 N19: a deadline is an error in both modes, never a stop, and frees
 test('OA33: silence is filled with comments that clients ignore', async () => {
   const script: Script = async (job, worker) => {
     worker.say({ type: 'token', job_id: job.job_id, token: 'a' });
-    await new Promise(resolve => setTimeout(resolve, 1700));
+    await new Promise(resolve => setTimeout(resolve, 2200));
     worker.say({ type: 'token', job_id: job.job_id, token: 'b' });
     worker.say(completion(job, { full_response: 'ab' }));
   };

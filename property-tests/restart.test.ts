@@ -55,7 +55,7 @@ test('what a caller has got is in the log of a router that was killed, and a wai
     .join('');
   assert.is(said, Array.from({ length: 50 }, (_, n) => `t${n} `).join(''));
   const [submitted] = (await log.read(spoken)).flatMap(({ events }) => events);
-  assert.match(submitted?.type === 'job.submitted' ? submitted.idempotency : '', /^[\w-]{43}$/);
+  assert.match(submitted?.type === 'job.submitted' ? (submitted.idempotency ?? '') : '', /^[\w-]{43}$/);
   assert.not.match(JSON.stringify(await log.read(spoken)), /secret-looking-key/);
   readOnly.disconnect();
 

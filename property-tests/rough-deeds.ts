@@ -18,7 +18,8 @@ export type Deed =
   /** A set of shards, as bits. */
   | { readonly do: 'kill'; readonly shards: number }
   | { readonly do: 'store'; readonly down: boolean }
-  | { readonly do: 'gate'; readonly shut: boolean }
+  /** Appends wait, and reads with them or not. */
+  | { readonly do: 'gate'; readonly shut: boolean; readonly reads: boolean }
   | { readonly do: 'lose'; readonly replies: number }
   | { readonly do: 'pass'; readonly ms: number }
   | { readonly do: 'boot' | 'rest' };
@@ -46,7 +47,7 @@ const tokens = fc.record({
   odd: fc.boolean(),
 });
 const complete = fc.record({ what: fc.constant('complete' as const), tail: fc.constantFrom('', '', ' tail') });
-const twist = fc.record({ what: fc.constantFrom(...twists) });
+const twist = fc.record({ what: fc.constantFrom(...twists, 'skip' as const) });
 const failure = fc.record({ what: fc.constantFrom(...failures) });
 
 const weighed = <T>(...pairs: readonly [number, fc.Arbitrary<T>][]): fc.Arbitrary<T> =>
@@ -72,7 +73,11 @@ const kill: fc.Arbitrary<Deed> = fc.record({
   shards: fc.integer({ min: 1, max: 3 }),
 });
 const store: fc.Arbitrary<Deed> = fc.record({ do: fc.constant('store' as const), down: fc.boolean() });
-const gate: fc.Arbitrary<Deed> = fc.record({ do: fc.constant('gate' as const), shut: fc.boolean() });
+const gate: fc.Arbitrary<Deed> = fc.record({
+  do: fc.constant('gate' as const),
+  shut: fc.boolean(),
+  reads: fc.boolean(),
+});
 const forget: fc.Arbitrary<Deed> = fc.record({
   do: fc.constant('lose' as const),
   replies: fc.integer({ min: 1, max: 3 }),
@@ -91,7 +96,7 @@ const anything = weighed<Deed>(
   [1, leave],
   [6, read],
   [4, join],
-  [30, says(weighed<Saying>([12, tokens], [4, complete], [3, twist], [1, failure]))],
+  [30, says(weighed<Saying>([12, tokens], [4, complete], [4, twist], [1, failure]))],
   [1, lose],
   [4, kill],
   [2, store],
@@ -106,7 +111,7 @@ const slowReaders = weighed<Deed>(
   [1, ask],
   [12, read],
   [16, says(weighed<Saying>([30, tokens], [2, complete]))],
-  [3, kill],
+  [5, kill],
   [5, gate],
   [1, store],
   [2, wait(5, 30, 1_500)],
@@ -118,7 +123,7 @@ const changes = weighed<Deed>(
   [2, leave],
   [3, join],
   [1, lose],
-  [12, says(weighed<Saying>([8, tokens], [2, complete], [1, twist]))],
+  [12, says(weighed<Saying>([6, tokens], [2, complete], [3, twist]))],
   [3, kill],
   [3, store],
   [4, gate],

@@ -84,9 +84,11 @@ export class RoughLog extends FakeLog {
   /** It was down, or lost replies. */
   troubled = false;
   #open: () => void = () => undefined;
+  #readsWait = false;
 
-  shut(): void {
+  shut(reads: boolean): void {
     if (this.gate !== null) return;
+    this.#readsWait = reads;
     this.gate = new Promise(resolve => {
       this.#open = resolve;
     });
@@ -107,7 +109,7 @@ export class RoughLog extends FakeLog {
   }
 
   override async read(jobId: string, after?: Position, limit?: number): Promise<LogEntry[]> {
-    if (this.gate !== null) await this.gate;
+    if (this.gate !== null && this.#readsWait) await this.gate;
     if (this.down) throw new StoreTrouble('the fake store is down');
     return super.read(jobId, after, limit);
   }

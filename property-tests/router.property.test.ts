@@ -32,7 +32,8 @@ const options = {
   ...(process.env.FC_PATH === undefined ? {} : { path: process.env.FC_PATH }),
 };
 
-const killsMax = 7;
+const killsMax = 8;
+const bootsMax = 3;
 const pick = <T>(list: readonly T[], n: number): T | undefined => list[n % Math.max(1, list.length)];
 
 class Trial {
@@ -110,7 +111,7 @@ class Trial {
         if (each.down) world.log.troubled = true;
         return;
       case 'gate':
-        if (each.shut) world.log.shut();
+        if (each.shut) world.log.shut(each.reads);
         else world.log.unshut();
         return;
       case 'lose':
@@ -120,7 +121,7 @@ class Trial {
       case 'pass':
         return world.clock.pass(each.ms);
       case 'boot':
-        if (world.routers.length > 1 || world.log.down || world.log.gate !== null) return;
+        if (world.routers.length >= bootsMax || world.log.down || world.log.gate !== null) return;
         this.#pending.push(world.boot().front.recover());
         return;
       case 'rest':
