@@ -326,9 +326,11 @@ export class RoughWorld {
     return worker;
   }
 
-  kill(index: number): void {
-    const { shards, front } = this.router;
-    const key = `${this.routers.length}/${index}`;
+  /** Kills a shard of the last router, or of one so many boots before it. */
+  kill(index: number, back: number): void {
+    const boot = Math.max(0, this.routers.length - 1 - back);
+    const { shards, front } = this.routers[boot] ?? this.router;
+    const key = `${boot}/${index}`;
     if (this.#busySince.has(key)) this.killedTwice = true;
     if (front.load.batches > 0) this.#busySince.set(key, true);
     shards.kill(index);

@@ -16,6 +16,7 @@ import {
   expireJob,
   failAtWorker,
   failJob,
+  foreign,
   orphanJob,
   outputEvent,
   stopAtWorker,
@@ -166,6 +167,8 @@ export class Shard {
       else if (parsed.kind === 'type') this.#note('debug', 'frame of an unknown type ignored', { jobId, workerId });
       else {
         this.#note('warn', 'broken frame from a worker', { jobId, workerId, problem: parsed.kind });
+        // It lost the job a moment ago, and the front has yet to hear.
+        if (foreign(live.job, { workerId }) !== null) continue;
         const message = parsed.kind === 'shape' ? `: ${parsed.message}` : '';
         this.#decided(jobId, job => failJob(job, 'worker_error', `the worker sent a broken frame${message}`, at), at);
       }
