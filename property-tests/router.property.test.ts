@@ -8,6 +8,7 @@
  * R4. Every SSE id leads to the rest of the answer.
  * R5. No worker has more jobs than slots.
  * R6. When all is quiet and time has passed, nothing is held any more, by front or shards.
+ * R7. A stop ends in time and leaves no caller waiting.
  */
 import fc from 'fast-check';
 import { test } from 'uvu';
@@ -29,7 +30,42 @@ const told = (error: unknown): string => {
 };
 
 /** Scripts that found something once, with what they taught. */
-const examples: [readonly Step[]][] = [];
+const ask: Step = { deed: { do: 'ask', streamed: false, broken: false }, rounds: 0 };
+const examples: [readonly Step[]][] = [
+  // A shard cannot be rebuilt while its jobs' logs cannot be read: that is no reason to give up.
+  [
+    [
+      ask,
+      { deed: { do: 'store', down: true }, rounds: 0 },
+      { deed: { do: 'kill', shards: 2 }, rounds: 0 },
+      { deed: { do: 'rest' }, rounds: 5 },
+    ],
+  ],
+  // A shard rebuilt late reads the epoch of the boot that took its job: going on behind it makes two writers of one epoch.
+  [
+    [
+      ask,
+      ask,
+      { deed: { do: 'leave', who: 0 }, rounds: 9 },
+      { deed: { do: 'store', down: true }, rounds: 0 },
+      { deed: { do: 'kill', shards: 1 }, rounds: 0 },
+      { deed: { do: 'pass', ms: 21_000 }, rounds: 0 },
+      { deed: { do: 'store', down: false }, rounds: 0 },
+      { deed: { do: 'boot' }, rounds: 0 },
+      ask,
+    ],
+  ],
+  // A worker that left out its first frame still runs the job that is taken from it, and had no slot for the next one.
+  [
+    [
+      { deed: { do: 'join', protocol: 2, slots: 1 }, rounds: 9 },
+      { ...ask, rounds: 9 },
+      { deed: { do: 'join', protocol: 1, slots: 1 }, rounds: 9 },
+      { deed: { do: 'say', who: 0, run: 0, saying: { what: 'skip' } }, rounds: 0 },
+      { ...ask, rounds: 9 },
+    ],
+  ],
+];
 
 async function holds(runs: number, claim: (steps: readonly Step[]) => Promise<void>): Promise<void> {
   const escaped: unknown[] = [];

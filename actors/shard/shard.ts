@@ -295,10 +295,8 @@ export class Shard {
     const jobId = this.#streams.jobOf(streamId);
     const live = jobId === null ? undefined : this.#jobs.get(jobId);
     if (live === undefined) return;
-    const effects = this.#streams.catchUp(streamId, turn, positioned(entries), last);
     // The end of it tells of events that are on their way to the log: it waits for them, as if they happened now.
-    if (last) this.#chunkOf(live).effects.push(...effects);
-    else this.#effects.push(...effects);
+    this.#chunkOf(live).effects.push(...this.#streams.catchUp(streamId, turn, positioned(entries), last));
   }
 
   #streamWoken({ streamId, turn, sent }: Input<'streamWoken'>): void {
