@@ -128,6 +128,8 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     finishReason: finishReason(frame, toolCalls, usage, job.submitted.request),
     usage,
     ...(toolCalls.length > 0 ? { toolCalls } : {}),
+    ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
+    ...(frame.context_full === true ? { contextFull: true } : {}),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
   });
   return yes(...events);

@@ -194,6 +194,8 @@ export const Complete = Type.Object({
   finish_reason: Optional(Type.Union([Literal('stop'), Literal('length'), Literal('tool_calls')])),
   /** The one of the job's `stop` texts that ended it. */
   stop_sequence: Optional(Text),
+  /** `finish_reason` is `length` because the context was full. */
+  context_full: Optional(Flag),
 });
 
 /** From a worker: the job failed. From a router: the handshake is refused. */

@@ -1,4 +1,6 @@
-/** Takes a chat completion in: its body goes to the front unread, and the answer comes from there. */
+/** Takes a request for an answer in: its body goes to the front unread, and the answer comes from there. */
+import { pingFrame } from '../../protocol/anthropic-api.ts';
+import type { AnswerShape } from '../../protocol/job-events.ts';
 import type { Front } from '../router/front.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
@@ -16,7 +18,11 @@ export interface ChatParts {
   readonly digest: (key: string) => string;
 }
 
-export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest }: ChatParts): Promise<void> {
+export async function takeChat(
+  exchange: Exchange,
+  { front, bodyBytesMax, digest }: ChatParts,
+  api: AnswerShape['api'] = 'openai.chat',
+): Promise<void> {
   const { req, res, requestId } = exchange;
   const encoding = req.headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
@@ -46,12 +52,13 @@ export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest
       write: text => void res.write(text),
       end: () => res.end(),
       destroy: () => res.destroy(),
+      ...(api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
       get bufferedBytes() {
         return res.writableLength;
       },
     },
     {
-      api: 'openai.chat',
+      api,
       requestId,
       body,
       ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),

@@ -94,6 +94,8 @@ export interface EngineResult {
   readonly toolCalls: readonly GeneratedToolCall[];
   /** Which stop string ended the answer. */
   readonly stopSequence?: string | undefined;
+  /** It finished with `length` because the context was full. */
+  readonly contextFull?: boolean | undefined;
   readonly durationMs: number;
 }
 

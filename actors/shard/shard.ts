@@ -129,7 +129,7 @@ export class Shard {
   }
 
   #requestArrived(input: Input<'requestArrived'>): void {
-    const parsed = readRequest(input.api, input.body, input.modelDefault);
+    const parsed = readRequest(input);
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
