@@ -88,11 +88,16 @@ export function showMessage(answer: MessageAnswer, event: JobEvent, opened: bool
 }
 
 /** An error as a whole answer, with what clients need to decide whether to try again. */
-export const messageRefusal = (code: string, message: string, requestId: string): WholeAnswer => ({
+export const messageRefusal = (
+  code: string,
+  message: string,
+  requestId: string,
+  param: string | null = null,
+): WholeAnswer => ({
   kind: 'whole',
   status: messageStatus(code),
   headers: { ...jsonHeaders, ...retryHeaders(code) },
-  body: JSON.stringify(messageError(code, message, requestId)),
+  body: JSON.stringify(messageError(code, message, requestId, param)),
 });
 
 function failure({ submitted }: MessageAnswer, code: string, message: string, opened: boolean): Shown {

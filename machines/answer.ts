@@ -55,6 +55,6 @@ export function refusalOf(api: AnswerShape['api'], { code, message, param = null
     case 'openai.chat':
       return chatRefusal(code, message, param);
     case 'anthropic.messages':
-      return messageRefusal(code, message, requestId);
+      return messageRefusal(code, message, requestId, param);
   }
 }

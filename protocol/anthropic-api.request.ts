@@ -53,6 +53,7 @@ const conversation = {
   output_format: Optional(Raw),
   // Known, and refused by name below.
   mcp_servers: Optional(Type.Array(Raw)),
+  thread: Optional(Raw),
 };
 
 /** First the required fields, in the order in which the reference misses them. */
@@ -65,6 +66,8 @@ const MessageRequest = Type.Object({
   top_p: Optional(Type.Number({ minimum: 0, maximum: 1 })),
   top_k: Optional(Type.Integer({ minimum: 0, maximum: 1_000_000 })),
   stop_sequences: Optional(Type.Array(Text)),
+  // Known, and refused by name below.
+  compaction: Optional(Raw),
 });
 /** A request to count the tokens of a conversation needs no model. */
 const CountRequest = Type.Object({ ...conversation, model: Optional(Text) });
@@ -75,6 +78,7 @@ const checkMessage = check(MessageRequest);
 const fitCount = fit(CountRequest, { missing: 'absent' });
 const checkCount = check(CountRequest);
 const none: Features = new Set();
+const everything: Features = new Set(['images', 'response_format', 'tool_choice', 'n', 'logprobs']);
 const notAnObject = invalid(null, 'the body must be a JSON object');
 
 /** Reads the parsed body of a request for a message. */
@@ -86,6 +90,7 @@ export function parseMessageRequest(
   const parsed = checkMessage(fitMessage(body));
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
   const given = parsed.value;
+  if (given.compaction !== undefined) return unsupported('compaction', 'is not supported: ask for a summary instead');
   const asked = readConversation(given, honours);
   if (!asked.ok) return asked;
   const stops = given.stop_sequences ?? [];
@@ -109,12 +114,15 @@ export function parseMessageRequest(
   return { ok: true, request, answer };
 }
 
-/** Reads the parsed body of a request to count tokens: what a job with this conversation would be asked. */
-export function parseCountRequest(body: unknown, { honours = none }: MessageRequestOptions = {}): Read<JobRequest> {
+/**
+ * Reads the parsed body of a request to count tokens: what a job with this conversation would be asked. What no worker
+ * could do has its length all the same.
+ */
+export function parseCountRequest(body: unknown): Read<JobRequest> {
   if (!isObject(body)) return notAnObject;
   const parsed = checkCount(fitCount(body));
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
-  const asked = readConversation(parsed.value, honours);
+  const asked = readConversation(parsed.value, everything);
   return asked.ok ? read({ model: parsed.value.model ?? '', ...asked.value }) : asked;
 }
 
@@ -126,6 +134,8 @@ function misshapen(path: string, message: string): ChatRequestRefusal {
 function readConversation(given: Conversation, honours: Features): Read<Omit<JobRequest, 'model'>> {
   if ((given.mcp_servers ?? []).length > 0)
     return unsupported('mcp_servers', 'is not supported: no MCP server is called from here');
+  if (given.thread !== undefined)
+    return unsupported('thread', 'is not supported: no conversation is kept here, send all of its messages');
   const system = readSystem(given.system, 'system');
   if (!system.ok) return system;
   const messages = readMessages(given.messages, honours);

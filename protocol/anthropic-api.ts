@@ -8,7 +8,7 @@
 import { codeOf } from './codes.ts';
 import type { Usage } from './job-events.ts';
 
-export { type ParsedMessageRequest, parseMessageRequest } from './anthropic-api.request.ts';
+export { type ParsedMessageRequest, parseCountRequest, parseMessageRequest } from './anthropic-api.request.ts';
 
 export type StopReason = 'end_turn' | 'max_tokens' | 'stop_sequence' | 'tool_use' | 'model_context_window_exceeded';
 
@@ -44,6 +44,9 @@ export const messageBody = (parts: {
   stop_sequence: parts.stopSequence,
   usage: messageUsage(parts.usage),
 });
+
+/** The answer to a request to count tokens. */
+export const tokensCount = (tokens: number) => ({ input_tokens: tokens });
 
 /** One event of a stream as an SSE frame. */
 const frame = (type: string, fields: object = {}): string =>
@@ -96,16 +99,31 @@ export const pingFrame = messageEvents.ping();
 
 export interface MessageError {
   readonly type: 'error';
-  readonly error: { readonly type: string; readonly message: string };
+  readonly error: { readonly type: string; readonly message: string; readonly details?: object };
   readonly request_id: string;
 }
 
-/** The error envelope, for a whole answer and for an event in a stream. `requestId` is in a header, too. */
-export const messageError = (code: string, message: string, requestId: string): MessageError => ({
+/**
+ * The error envelope, for a whole answer and for an event in a stream. `requestId` is in a header, too; `param` is the
+ * field that an error is about.
+ */
+export const messageError = (
+  code: string,
+  message: string,
+  requestId: string,
+  param: string | null = null,
+): MessageError => ({
   type: 'error',
-  error: { type: errorTypes[messageStatus(code)] ?? 'api_error', message: wording(code, message) },
+  error: {
+    type: errorTypes[messageStatus(code)] ?? 'api_error',
+    message: wording(code, message),
+    ...(param === 'thread' ? { details: noThreads } : {}),
+  },
   request_id: requestId,
 });
+
+/** What makes a client that would leave its conversation with the server send all of it instead. */
+const noThreads = { error_code: 'thread_unsupported_request' } as const;
 
 /** Clients know an overloaded server by 529 (spec/http-api §8.3 row 28), and wait before they try again. */
 export function messageStatus(code: string): number {

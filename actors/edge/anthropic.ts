@@ -1,8 +1,8 @@
 /** The routes of the Anthropic API (spec/http-api §1.1 rows 13–21, §4), below its root. */
-import { modelInfo, modelPage } from '../../protocol/anthropic-api.ts';
-import { answerError, answerJson, type Exchange } from './answers.ts';
+import { modelInfo, modelPage, tokensCount } from '../../protocol/anthropic-api.ts';
+import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { authorised } from './api-key.ts';
-import { takeChat } from './chat.ts';
+import { takeBody, takeChat } from './chat.ts';
 import { modelIds, type OpenaiParts } from './openai.ts';
 
 /** Models on a page when the caller does not say. */
@@ -22,6 +22,7 @@ export async function answerAnthropic(
   if (!(await authorised(exchange, parts.checkKey))) return;
   if (path === 'messages' && method === 'POST')
     return takeChat(exchange, parts, 'anthropic.messages');
+  if (path === 'messages/count_tokens' && method === 'POST') return countTokens(exchange, parts);
   if (path === 'models' && method === 'GET') return listModels(exchange, parts);
   if (path.startsWith('models/') && method === 'GET') {
     const id = path.slice('models/'.length);
@@ -30,6 +31,24 @@ export async function answerAnthropic(
     return answerJson(exchange, 200, describe(id, parts));
   }
   return answerError(exchange, 'not_implemented', `${method} /v1/${path.slice(0, 200)} is not implemented here`);
+}
+
+async function countTokens(exchange: Exchange, { front, bodyBytesMax }: OpenaiParts): Promise<void> {
+  const { res, requestId } = exchange;
+  // Neither the queue nor the log has a part in it.
+  const body = await takeBody(exchange, bodyBytesMax, () => {
+    const turned = front.turnedAway();
+    return turned?.code === 'shutting_down' ? turned : null;
+  });
+  if (body === null) return;
+  front.countArrived(
+    {
+      counted: tokens => answerJson(exchange, 200, tokensCount(tokens)),
+      respond: ({ status, headers, body }) => answerText(res, status, headers, body),
+      refuse: (code, message) => answerError(exchange, code, message),
+    },
+    { requestId, body },
+  );
 }
 
 function listModels(exchange: Exchange, parts: OpenaiParts): void {

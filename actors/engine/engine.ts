@@ -118,6 +118,8 @@ export interface Engine {
   /** Settles when the model is in memory for the first time, or with the reason why it cannot be. */
   load(): Promise<EngineInfo>;
   generate(job: EngineJob, hooks: GenerateHooks): Promise<EngineResult>;
+  /** How many tokens the prompt of the job has. Takes no slot. */
+  countTokens(job: EngineJob): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -57,6 +57,7 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
       new Promise((resolve, reject) => {
         loaded = { resolve, reject };
       }),
+    countTokens: async ({ messages }) => 10 * messages.length,
     generate: (_job, hooks) =>
       new Promise((resolve, reject) => {
         jobs.push({ hooks, resolve, reject });
