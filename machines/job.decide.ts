@@ -144,7 +144,7 @@ export function failAtWorker(job: Job, workerId: string, frame: ErrorFrame, at: 
   return yes({
     type: 'job.failed',
     at,
-    code: workerCode(frame.code),
+    code: workerCode(frame),
     message,
     by: 'worker',
     ...(frame.details === undefined || frame.details === '' ? {} : { details: frame.details }),
@@ -231,7 +231,12 @@ function finishReason(frame: CompleteFrame, calls: readonly ToolCall[], usage: U
   return request.maxTokens !== undefined && usage.output >= request.maxTokens ? 'length' : 'stop';
 }
 
-function workerCode(code: string | undefined): string {
+/** What llama.cpp says of a prompt that does not fit. */
+const overflow = /exceeds? the .*context (?:size|length|window)/i;
+
+function workerCode({ code, error }: ErrorFrame): string {
+  // Version 1 has no field for it, and callers recover from this one.
+  if (code === undefined && overflow.test(error ?? '')) return 'context_length_exceeded';
   switch (code) {
     case 'context_length_exceeded':
     case 'timeout':

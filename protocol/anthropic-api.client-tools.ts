@@ -24,9 +24,9 @@ const fileFields = {
   old_str: { ...text, description: 'for str_replace: the text to replace, which must occur exactly once' },
   new_str: { ...text, description: 'for str_replace: what takes its place' },
   insert_line: { type: 'integer', description: 'for insert: the line after which to insert; 0 for the beginning' },
-  insert_text: { ...text, description: 'for insert: the text to insert' },
   view_range: lines,
 } as const;
+const insertText = { insert_text: { ...text, description: 'for insert: the text to insert' } } as const;
 
 const families: readonly {
   readonly type: RegExp;
@@ -53,7 +53,6 @@ const families: readonly {
         command: oneOf('view', 'create', 'str_replace', 'insert', 'undo_edit'),
         path: { ...text, description: 'absolute path of the file or folder' },
         ...fileFields,
-        insert_text: undefined,
         new_str: { ...text, description: 'for str_replace: what takes its place; for insert: the text to insert' },
       },
       'command',
@@ -69,6 +68,7 @@ const families: readonly {
         command: oneOf('view', 'create', 'str_replace', 'insert'),
         path: { ...text, description: 'absolute path of the file or folder' },
         ...fileFields,
+        ...insertText,
       },
       'command',
       'path',
@@ -83,6 +83,7 @@ const families: readonly {
         command: oneOf('view', 'create', 'str_replace', 'insert', 'delete', 'rename'),
         path: { ...text, description: 'path of the file or folder, below /memories' },
         ...fileFields,
+        ...insertText,
         old_path: { ...text, description: 'for rename: from' },
         new_path: { ...text, description: 'for rename: to' },
       },
@@ -95,7 +96,6 @@ const families: readonly {
 export function clientTool(type: string, name: string | undefined): DescribedTool | null {
   const family = families.find(family => family.type.test(type));
   if (family === undefined) return null;
-  // Undefined values would be lost on the way to the log, and not before.
-  const parameters: object = JSON.parse(JSON.stringify(family.parameters));
-  return { name: name === undefined || name === '' ? family.name : name, description: family.description, parameters };
+  const { description, parameters } = family;
+  return { name: name === undefined || name === '' ? family.name : name, description, parameters };
 }

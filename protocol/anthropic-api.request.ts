@@ -56,11 +56,11 @@ const conversation = {
   thread: Optional(Raw),
 };
 
-/** First the required fields, in the order in which the reference misses them. */
+/** `model` and `max_tokens` are required: they are missed below, after `messages`, in the order of the reference. */
 const MessageRequest = Type.Object({
   ...conversation,
-  model: Type.String({ minLength: 1 }),
-  max_tokens: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+  model: Optional(Text),
+  max_tokens: Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
   stream: Optional(Type.Boolean()),
   temperature: Optional(Type.Number({ minimum: 0, maximum: 1 })),
   top_p: Optional(Type.Number({ minimum: 0, maximum: 1 })),
@@ -90,6 +90,9 @@ export function parseMessageRequest(
   const parsed = checkMessage(fitMessage(body));
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
   const given = parsed.value;
+  const { model = '', max_tokens: maxTokens } = given;
+  if (model === '') return invalid('model', 'is required');
+  if (maxTokens === undefined) return invalid('max_tokens', 'is required');
   if (given.compaction !== undefined) return unsupported('compaction', 'is not supported: ask for a summary instead');
   const asked = readConversation(given, honours);
   if (!asked.ok) return asked;
@@ -97,18 +100,18 @@ export function parseMessageRequest(
   if (stops.length > stopsMax) return invalid('stop_sequences', `must not have more than ${stopsMax} texts`);
   if (stops.includes('')) return invalid('stop_sequences', 'must not hold an empty text');
   const request = defined<JobRequest>({
-    model: given.model,
+    model,
     ...asked.value,
     temperature: given.temperature,
     topP: given.top_p,
     topK: given.top_k,
     stop: stops.length > 0 ? stops : undefined,
-    maxTokens: given.max_tokens,
+    maxTokens,
   });
   const answer = defined<MessageAnswerShape>({
     api: 'anthropic.messages',
     stream: given.stream ?? false,
-    model: given.model,
+    model,
     hideThinking: given.thinking?.display === 'omitted' ? true : undefined,
   });
   return { ok: true, request, answer };
@@ -160,13 +163,13 @@ function readConversation(given: Conversation, honours: Features): Read<Omit<Job
 const stopsMax = 64;
 const thinkingTypes: ReadonlySet<string> = new Set(['enabled', 'disabled', 'adaptive', 'between_tools']);
 /** `max` is the most that workers know. */
-const efforts: Readonly<Record<string, string>> = {
-  low: 'low',
-  medium: 'medium',
-  high: 'high',
-  xhigh: 'xhigh',
-  max: 'xhigh',
-};
+const efforts = new Map([
+  ['low', 'low'],
+  ['medium', 'medium'],
+  ['high', 'high'],
+  ['xhigh', 'xhigh'],
+  ['max', 'xhigh'],
+]);
 
 /** `adaptive` and `between_tools` leave it to the model, unless an effort is named. */
 function readEffort({ thinking, output_config: config }: Conversation): Read<string | undefined> {
@@ -177,9 +180,9 @@ function readEffort({ thinking, output_config: config }: Conversation): Read<str
     return invalid('thinking.display', 'must be summarized or omitted');
   }
   const named = config?.effort;
-  const effort = named === undefined ? undefined : efforts[named];
+  const effort = named === undefined ? undefined : efforts.get(named);
   if (named !== undefined && effort === undefined) {
-    return invalid('output_config.effort', `must be one of ${Object.keys(efforts).join(', ')}`);
+    return invalid('output_config.effort', `must be one of ${[...efforts.keys()].join(', ')}`);
   }
   if (thinking?.type === 'disabled') return read('none');
   return read(effort ?? (thinking?.type === 'enabled' ? 'high' : undefined));

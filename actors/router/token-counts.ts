@@ -1,8 +1,7 @@
 /**
  * Requests to count tokens, on their way: to a shard that reads them, to a worker that counts, back to the caller.
  *
- * T1. Every request is answered, within `budgetMs` of its arrival as far as that lies with a worker: with the worker's
- *     number, or with the estimate.
+ * T1. Every request is answered: with the worker's number, or with the estimate when that has not come in `budgetMs`.
  * T2. Only the worker that was asked is heard, and only once.
  * T3. No more than `countsMax` are on their way.
  */
@@ -55,14 +54,8 @@ export class TokenCounts {
     }
     this.#last += 1;
     const countId = String(this.#last);
-    const count: Count = { port, estimate: null, workerId: null, callOff: () => undefined };
-    count.callOff = this.#clock.after(budgetMs, () => {
-      if (count.estimate !== null) return this.#answer(countId, count.estimate);
-      count.callOff = this.#clock.after(giveUpMs, () =>
-        this.refuse(countId, 'server_overloaded', 'nobody has counted'),
-      );
-    });
-    this.#counts.set(countId, count);
+    const callOff = this.#clock.after(giveUpMs, () => this.refuse(countId, 'server_overloaded', 'nobody has counted'));
+    this.#counts.set(countId, { port, estimate: null, workerId: null, callOff });
     return countId;
   }
 
@@ -70,6 +63,8 @@ export class TokenCounts {
   ask({ countId, model, frame, estimate }: Extract<Effect, { kind: 'countTokens' }>): void {
     const count = this.#counts.get(countId);
     if (count === undefined || count.estimate !== null) return;
+    count.callOff();
+    count.callOff = this.#clock.after(budgetMs, () => this.#answer(countId, estimate));
     count.estimate = estimate;
     count.workerId = this.#ask(model, frame);
     if (count.workerId === null) this.#answer(countId, estimate);
