@@ -223,7 +223,14 @@ test('RT14: /ws without an upgrade is a bad request; a WebSocket is nowhere else
 });
 
 test('RT15: a HEAD at the root of the Anthropic API finds somebody there, without a key', async () => {
-  for (const path of ['/api/anthropic', '/api/anthropic/', '/api/anthropic/api/hello', '/api/anthropic/v1'])
+  for (const path of [
+    '/api/anthropic',
+    '/api/anthropic/',
+    '/api/anthropic/api/hello',
+    '/api/anthropic/v1',
+    '/',
+    '/api/hello',
+  ])
     assert.is((await call(`${router.url}${path}`, { method: 'HEAD' })).status, 200, path);
   assert.is((await call(`${router.url}/api/anthropic/messages`, { method: 'HEAD' })).status, 401);
 });

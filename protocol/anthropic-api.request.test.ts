@@ -285,6 +285,64 @@ test('what would be kept or run elsewhere is refused by name', () => {
   assert.is(refusal({ compaction: { type: 'summarize' } }), 'unsupported_parameter compaction');
 });
 
+test('a turn of a coding agent keeps all that it says', () => {
+  const cached = { cache_control: { type: 'ephemeral', ttl: '1h' } };
+  const read = requestOf({
+    max_tokens: 32_000,
+    stream: true,
+    system: [
+      { type: 'text', text: 'You are an agent.', ...cached },
+      { type: 'text', text: 'Use tools.', ...cached },
+    ],
+    metadata: { user_id: 'u' },
+    thinking: { type: 'adaptive' },
+    output_config: { effort: 'medium' },
+    context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+    tools: [{ ...tool, ...cached, eager_input_streaming: true }],
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: '<reminder>' },
+          { type: 'text', text: 'Fix it.', ...cached },
+        ],
+      },
+      {
+        role: 'assistant',
+        content: [
+          { type: 'thinking', thinking: 'Look first.', signature: 'auxot:0' },
+          { type: 'tool_use', id: 'toolu_1', name: 'f', input: { a: 1 }, ...cached },
+        ],
+      },
+      {
+        role: 'user',
+        content: [
+          { type: 'tool_result', tool_use_id: 'toolu_1', content: 'done', is_error: false },
+          { type: 'text', text: 'And hurry.' },
+        ],
+      },
+    ],
+  });
+  assert.equal(read, {
+    model: 'm',
+    messages: [
+      { role: 'system', content: 'You are an agent.\nUse tools.' },
+      { role: 'user', content: '<reminder>Fix it.' },
+      {
+        role: 'assistant',
+        content: '',
+        tool_calls: [{ id: 'toolu_1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } }],
+        reasoning_content: 'Look first.',
+      },
+      { role: 'tool', tool_call_id: 'toolu_1', content: 'done' },
+      { role: 'user', content: 'And hurry.' },
+    ],
+    tools: [asFunction],
+    reasoningEffort: 'medium',
+    maxTokens: 32_000,
+  });
+});
+
 test('a request to count needs no model, and refuses nothing for lack of a worker', () => {
   const counted = parseCountRequest({ messages: [{ role: 'user', content: [png] }], tools: [tool] });
   assert.equal(counted.ok && counted.value, {

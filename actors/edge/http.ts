@@ -59,6 +59,9 @@ export function openHttp(options: HttpOptions, { front, digest, checkKey, diagno
     const method = req.method === 'HEAD' ? 'GET' : (req.method ?? 'GET');
     if (family === 'openai') return answerOpenai(exchange, method, path, parts);
     if (family === 'anthropic') return answerAnthropic(exchange, method, path, parts);
+    // The router's bare address is a base URL too, and what clients ask there to see whether anybody is there.
+    if ((path === '' && req.method === 'HEAD') || (path === 'api/hello' && method === 'GET'))
+      return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
