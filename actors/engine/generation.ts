@@ -39,6 +39,7 @@ export async function runJob(
   const limit = job.maxTokens !== undefined && job.maxTokens > 0 ? job.maxTokens : Number.POSITIVE_INFINITY;
   let output = 0;
   let ended: 'stop' | 'length' = 'stop';
+  let contextFull = false;
   try {
     for (;;) {
       const { value: token, done } = await iterator.next();
@@ -50,8 +51,10 @@ export async function runJob(
       sampled.push(token);
       if (said.push(token)) break;
       // The token just sampled takes a place of its own when the next one is asked for.
-      if (output >= limit || sequence.nextTokenIndex >= sequence.contextSize - 1) {
+      const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
+      if (output >= limit || full) {
         ended = 'length';
+        contextFull = full && output < limit;
         break;
       }
     }
@@ -61,6 +64,7 @@ export async function runJob(
   const finished = said.finish(ended);
   return {
     ...finished,
+    ...(contextFull && finished.finishReason === 'length' ? { contextFull } : {}),
     usage: { input: tokens.length - cached, cached, output, reasoning: said.reasoningTokens },
     durationMs: Math.round(performance.now() - startedAt),
   };

@@ -215,7 +215,7 @@ export class Callers {
         post(caller.jobId, { kind: 'streamDue', at: now, streamId: caller.streamId });
       } else if (!caller.paused && now - caller.lastWriteAt >= keepAliveMs) {
         caller.lastWriteAt = now;
-        caller.port.write(': keep-alive\n\n');
+        caller.port.write(caller.port.keepAlive ?? ': keep-alive\n\n');
       }
     }
   }

@@ -18,6 +18,7 @@ import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } 
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Timers } from './timers.ts';
+import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
 
 export interface FrontOptions {
@@ -77,6 +78,7 @@ export class Front {
   readonly #callers: Callers;
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
+  readonly #counts: TokenCounts;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -129,6 +131,7 @@ export class Front {
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
+    this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -179,6 +182,13 @@ export class Front {
       ...(idempotency === undefined ? {} : { idempotency }),
     });
     return streamId;
+  }
+
+  /** A request to count tokens, with its body. The answer goes to `port`. */
+  countArrived(port: CountPort, { requestId, body }: Pick<Request, 'requestId' | 'body'>): void {
+    const countId = this.#counts.add(port);
+    if (countId === null) return;
+    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, body });
   }
 
   /** The caller's connection is gone, before or after its answer's end. */
@@ -264,6 +274,7 @@ export class Front {
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
     this.#logs.stop();
     this.#stopSweep();
+    this.#counts.stop();
     this.#timers.stop();
     this.#appender.stop();
     await this.#links.stop();
@@ -328,6 +339,12 @@ export class Front {
       case 'end':
         this.#callers.end(effect);
         return this.#checkIdle();
+      case 'countTokens':
+        return this.#counts.ask(effect);
+      case 'tokensCounted':
+        return this.#counts.counted(effect);
+      case 'refuseCount':
+        return this.#counts.respond(effect);
       case 'read':
         void this.#callers.readFor(effect);
         return;
@@ -424,7 +441,8 @@ export class Front {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
-    if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
+    else if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -458,10 +476,20 @@ export class Front {
   #workerGone({ workerId }: WorkerSocket, code: number): void {
     const at = this.#parts.clock.now();
     this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
+    this.#counts.workerGone(workerId);
     const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
     for (const jobId of this.#queue.remove(workerId)) {
       this.#post(jobId, { kind: 'jobOrphaned', at, jobId, workerId, reason });
     }
+  }
+
+  /** The worker that runs the model that is meant, or any: a router has one model. */
+  #askToCount(model: string, frame: string): string | null {
+    const able = [...this.#workers].filter(({ offer }) => (offer?.protocol ?? 1) >= 2);
+    const worker = able.find(({ offer }) => offer?.model === model) ?? able[0];
+    if (worker === undefined) return null;
+    this.#workers.send(worker.workerId, frame);
+    return worker.workerId;
   }
 
   async #checkKey(workerId: string, role: 'admin' | 'tools', key: string): Promise<void> {

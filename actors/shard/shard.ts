@@ -27,6 +27,7 @@ import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
 import { jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
+import { countOf } from './count.ts';
 import { framesOf } from './frames.ts';
 import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
@@ -90,6 +91,9 @@ export class Shard {
         return this.#framesArrived(input);
       case 'requestArrived':
         return this.#requestArrived(input);
+      case 'countArrived':
+        this.#effects.push(countOf(input));
+        return;
       case 'jobMatched':
         return this.#jobMatched(input);
       case 'jobOrphaned':
@@ -129,7 +133,7 @@ export class Shard {
   }
 
   #requestArrived(input: Input<'requestArrived'>): void {
-    const parsed = readRequest(input.api, input.body, input.modelDefault);
+    const parsed = readRequest(input);
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });

@@ -104,6 +104,8 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'closeWorker', workerId, code: params.code, reason: params.reason };
     case 'checkKey':
       return { kind: 'checkKey', workerId, role: params.role, key: params.key };
+    case 'reportCount':
+      return { kind: 'tokensCounted', workerId, countId: params.countId, tokens: params.tokens };
     case 'offerWorker':
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':

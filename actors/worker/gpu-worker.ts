@@ -11,7 +11,7 @@
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Capabilities, Policy } from '../../protocol/worker-frames.parts.ts';
-import type { HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
+import type { CountTokensFrame, HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
 import { protocolVersion } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Engine, EngineInfo, EngineOptions, EngineState } from '../engine/engine.ts';
@@ -229,6 +229,9 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       case 'cancel':
         jobs.cancel(frame.job_id, frame.attempt);
         break;
+      case 'count_tokens':
+        void count(frame);
+        break;
       case 'ack':
         jobs.acknowledge(frame.job_id, frame.attempt, frame.seq);
         break;
@@ -246,6 +249,18 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
         break;
       default:
         break; // for other kinds of workers, or nothing to do
+    }
+  };
+
+  const count = async ({ count_id, messages, ...more }: CountTokensFrame): Promise<void> => {
+    try {
+      if (engine === null) throw new Error('the model is not loaded yet');
+      const job = { messages, tools: more.tools, reasoningEffort: more.reasoning_effort };
+      const input_tokens = await engine.countTokens({ ...job, templateOptions: more.template_options });
+      link.send({ type: 'token_count', count_id, input_tokens });
+    } catch (error) {
+      // The router estimates then.
+      link.send({ type: 'token_count', count_id, error: error instanceof Error ? error.message : String(error) });
     }
   };
 

@@ -186,7 +186,7 @@ export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }
 const attemptOf = ({ attempt }: RunningJob): { attempt?: number } => (attempt === undefined ? {} : { attempt });
 
 function completeFrame(jobId: string, job: RunningJob, result: EngineResult, version: 1 | 2): CompleteFrame {
-  const { usage, text, reasoning, toolCalls, finishReason, stopSequence } = result;
+  const { usage, text, reasoning, toolCalls, finishReason, stopSequence, contextFull } = result;
   return {
     type: 'complete',
     job_id: jobId,
@@ -207,6 +207,7 @@ function completeFrame(jobId: string, job: RunningJob, result: EngineResult, ver
           seq: job.seq,
           finish_reason: finishReason,
           ...(stopSequence === undefined ? {} : { stop_sequence: stopSequence }),
+          ...(contextFull === true ? { context_full: true } : {}),
         }),
   };
 }
