@@ -20,8 +20,7 @@ export async function answerAnthropic(
   if (method === 'GET' && (path === 'api/hello' || (path === '' && exchange.req.method === 'HEAD')))
     return answerJson(exchange, 200, { message: 'hello' });
   if (!(await authorised(exchange, parts.checkKey))) return;
-  if (path === 'messages' && method === 'POST')
-    return takeChat(exchange, parts, 'anthropic.messages');
+  if (path === 'messages' && method === 'POST') return takeChat(exchange, parts, 'anthropic.messages');
   if (path === 'messages/count_tokens' && method === 'POST') return countTokens(exchange, parts);
   if (path === 'models' && method === 'GET') return listModels(exchange, parts);
   if (path.startsWith('models/') && method === 'GET') {
