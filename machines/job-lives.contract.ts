@@ -10,7 +10,6 @@ import type { Position } from '../protocol/position.ts';
 import type { CompleteFrame, TokenFrame } from '../protocol/worker-frames.ts';
 import {
   acceptToken,
-  adoptJob,
   assignJob,
   cancelJob,
   completeJob,
@@ -19,10 +18,10 @@ import {
   expireJob,
   failAtWorker,
   failJob,
-  orphanJob,
   outputEvent,
   stopAtWorker,
 } from './job.decide.ts';
+import { adoptJob, orphanJob } from './job.losses.ts';
 import { begin, evolve, type Job, type JobAction } from './job.ts';
 
 export const jobId = 'chatcmpl-7f1a91b5f8e95322ab8c4d912d09d479';

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { codes } from '../protocol/codes.ts';
 import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions } from '../protocol/position.ts';
-import { lostWorkersMax } from './job.decide.ts';
+import { lostWorkersMax } from './job.context.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
 import {
   anyCommand,

@@ -12,6 +12,7 @@ import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
 import { Callers, endOf, logged } from './callers.ts';
+import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
@@ -75,6 +76,7 @@ export class Front {
   readonly #callers: Callers;
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
+  readonly #claims: Claims;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -117,6 +119,9 @@ export class Front {
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
+    this.#claims = new Claims((workerId, jobs) =>
+      this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
+    );
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -335,7 +340,13 @@ export class Front {
       case 'sendFrame':
         return this.#workers.send(effect.workerId, effect.text);
       case 'ackFrames':
-        return this.#workers.acknowledge(effect.workerId, effect.jobId, effect.attempt, effect.seq);
+        return this.#workers.acknowledge(effect);
+      case 'claimJobs':
+        return this.#claimJobs(effect);
+      case 'claimAnswered':
+        return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
+      case 'takeBack':
+        return this.#takeBack(effect.jobId, effect.workerId);
       case 'closeWorker':
         return this.#workers.get(effect.workerId)?.port.close(effect.code, effect.reason);
       case 'checkKey':
@@ -350,6 +361,7 @@ export class Front {
         const worker = this.#workers.get(effect.workerId);
         if (worker === undefined) return;
         worker.offer = effect.offer;
+        this.#replaceFormer(effect.workerId, effect.offer.workerInstance);
         return this.#queue.offer(effect.workerId, effect.offer);
       }
       case 'withdrawWorker': {
@@ -415,6 +427,7 @@ export class Front {
     this.#parts.diagnostics.error('a job is let go: its log is not ours any more', { jobId, why });
     this.#jobs.delete(jobId);
     this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
     const workerId = this.#queue.holder(jobId);
     if (workerId === undefined) this.#queue.dequeue(jobId);
@@ -432,10 +445,43 @@ export class Front {
 
   #workerGone({ workerId }: WorkerSocket, code: number): void {
     const at = this.#parts.clock.now();
+    this.#claims.forget(workerId);
     this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
     const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
     for (const jobId of this.#queue.remove(workerId)) {
       this.#post(jobId, { kind: 'jobOrphaned', at, jobId, workerId, reason });
+    }
+  }
+
+  /** A worker is back and holds jobs still: each job's own shard says whether it may go on with it. */
+  #claimJobs({ workerId, offer, jobs }: Extract<Effect, { kind: 'claimJobs' }>): void {
+    const { workerInstance, modelFile, protocol } = offer;
+    if (this.#workers.get(workerId) === undefined || workerInstance === undefined) return;
+    this.#replaceFormer(workerId, workerInstance);
+    // Known to the queue from here on, so that it can hold jobs, but not yet open for new ones.
+    this.#queue.offer(workerId, offer);
+    this.#queue.withdraw(workerId);
+    this.#claims.open(workerId, jobs);
+    const at = this.#parts.clock.now();
+    for (const { job_id: jobId, attempt, seq } of jobs) {
+      const file = modelFile === undefined ? {} : { modelFile };
+      this.#post(jobId, { kind: 'jobClaimed', at, jobId, workerId, workerInstance, protocol, ...file, attempt, seq });
+    }
+  }
+
+  #takeBack(jobId: string, workerId: string): void {
+    if (this.#queue.takeBack(jobId, workerId)) return;
+    // It was gone again before its claim was granted.
+    this.#post(jobId, { kind: 'jobOrphaned', at: this.#parts.clock.now(), jobId, workerId, reason: 'worker_lost' });
+  }
+
+  /** A worker has one connection: the one before is dead, even if nobody has noticed yet. */
+  #replaceFormer(workerId: string, instance: string | undefined): void {
+    if (instance === undefined) return;
+    const mine = this.#workers.get(workerId);
+    if (mine !== undefined) mine.instance = instance;
+    for (const worker of [...this.#workers]) {
+      if (worker.instance === instance && worker.workerId !== workerId) this.#workers.drop(worker);
     }
   }
 
@@ -468,7 +514,8 @@ export class Front {
     const [kind, id = ''] = key.split(':');
     if (kind === 'queue') {
       this.#failJob(id, 'server_overloaded', 'no worker was free in time (AUXOT_QUEUE_TIMEOUT)');
-    } else this.#post(id, { kind: 'timerFired', at, key });
+    } else if (kind === 'standby') this.#queue.enqueueLater(id);
+    else this.#post(id, { kind: 'timerFired', at, key });
   }
 
   #sweepLater(): void {

@@ -6,15 +6,19 @@
  * W3. A worker that does not read what it is sent is cut off at `bufferBytesMax`.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import type { WorkerOffer } from '../../protocol/shard-messages.ts';
+import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Clock, WorkerPort } from './ports.ts';
+
+type Acknowledgement = Extract<Effect, { kind: 'ackFrames' }>;
 
 export interface WorkerSocket {
   readonly workerId: string;
   readonly port: WorkerPort;
   readonly remote: string;
   lastSeenAt: number;
+  /** Of its process, once its key is known to be right (version 2). */
+  instance: string | null;
   /** The connection's machine as its shard last told it. */
   snapshot: string | null;
   /** Its key is right: frames about jobs are for the jobs. */
@@ -22,7 +26,7 @@ export interface WorkerSocket {
   offer: WorkerOffer | null;
   paused: boolean;
   /** Acknowledgements not yet sent, by job. */
-  readonly acks: Map<string, { readonly attempt: number; readonly seq: number }>;
+  readonly acks: Map<string, Acknowledgement>;
 }
 
 export interface WorkerTimes {
@@ -70,6 +74,7 @@ export class WorkerSockets {
       port,
       remote,
       lastSeenAt: this.#clock.now(),
+      instance: null,
       snapshot: null,
       trusted: false,
       offer: null,
@@ -96,15 +101,16 @@ export class WorkerSockets {
     this.#cut(worker, closeCodes.overflow, 'this worker does not read its frames');
   }
 
-  acknowledge(workerId: string, jobId: string, attempt: number, seq: number): void {
-    this.#sockets.get(workerId)?.acks.set(jobId, { attempt, seq });
+  acknowledge(ack: Acknowledgement): void {
+    this.#sockets.get(ack.workerId)?.acks.set(ack.jobId, ack);
     if (this.#acking) return;
     this.#acking = true;
     this.#clock.after(ackMs, () => {
       this.#acking = false;
       for (const { workerId: id, acks } of this.#sockets.values()) {
-        for (const [job, { attempt: n, seq: last }] of acks) {
-          this.send(id, `{"type":"ack","job_id":${JSON.stringify(job)},"attempt":${n},"seq":${last}}`);
+        for (const { jobId, attempt, seq, ended } of acks.values()) {
+          const end = ended === true ? ',"ended":true' : '';
+          this.send(id, `{"type":"ack","job_id":${JSON.stringify(jobId)},"attempt":${attempt},"seq":${seq}${end}}`);
         }
         acks.clear();
       }
@@ -143,6 +149,11 @@ export class WorkerSockets {
 
   closeAll(code: number, reason: string): void {
     for (const { port } of this.#sockets.values()) port.close(code, reason);
+  }
+
+  /** The worker has another connection now. */
+  drop(worker: WorkerSocket): void {
+    this.#cut(worker, closeCodes.goingAway, 'this worker has dialled in again');
   }
 
   #cut(worker: WorkerSocket, code: number, reason: string): void {
