@@ -14,6 +14,7 @@ import { Appender } from './appender.ts';
 import { Callers, endOf, logged } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
+import { lookMs, seen } from './liveness.ts';
 import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
@@ -80,6 +81,7 @@ export class Front {
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
+  #sweptAt = 0;
   #stopSweep: () => void = () => undefined;
   #whenIdle: (() => void)[] = [];
 
@@ -212,7 +214,8 @@ export class Front {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
     const at = this.#parts.clock.now();
-    worker.lastSeenAt = at;
+    seen(worker.liveness, at);
+    worker.liveness.lastFrameAt = at;
     const jobId = worker.trusted ? jobIdOf(text) : null;
     if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
     else if (this.#queue.holder(jobId) === workerId) {
@@ -225,7 +228,7 @@ export class Front {
   /** A pong: the worker's process lives. */
   workerSeen(workerId: string): void {
     const worker = this.#workers.get(workerId);
-    if (worker !== undefined) worker.lastSeenAt = this.#parts.clock.now();
+    if (worker !== undefined) seen(worker.liveness, this.#parts.clock.now());
   }
 
   workerClosed(workerId: string, code: number): void {
@@ -361,6 +364,7 @@ export class Front {
         const worker = this.#workers.get(effect.workerId);
         if (worker === undefined) return;
         worker.offer = effect.offer;
+        worker.protocol = effect.offer.protocol;
         this.#replaceFormer(effect.workerId, effect.offer.workerInstance);
         return this.#queue.offer(effect.workerId, effect.offer);
       }
@@ -519,11 +523,14 @@ export class Front {
   }
 
   #sweepLater(): void {
-    this.#stopSweep = this.#parts.clock.after(sweepMs, () => {
+    this.#stopSweep = this.#parts.clock.after(lookMs, () => {
       const now = this.#parts.clock.now();
-      this.#links.sweep(now);
-      this.#callers.sweep(now);
-      this.#workers.sweep(now);
+      this.#workers.sweep(now, workerId => this.#queue.heldBy(workerId).length > 0);
+      if (now - this.#sweptAt >= sweepMs) {
+        this.#sweptAt = now;
+        this.#links.sweep(now);
+        this.#callers.sweep(now);
+      }
       this.#sweepLater();
     });
   }

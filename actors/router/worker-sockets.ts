@@ -2,12 +2,13 @@
  * The workers' sockets: what was heard of each and when, what still has to be acknowledged, and whether it is read.
  *
  * W1. A worker that is faster than the log is not read for a while, and that silence is not held against it.
- * W2. A worker of which nothing is heard for `silentMs`, not even a pong, is gone.
+ * W2. A worker that is silent for too long (liveness.ts) is gone.
  * W3. A worker that does not read what it is sent is cut off at `bufferBytesMax`.
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
+import { excuse, type Liveness, type LivenessLimits, look, lookMs, newLiveness } from './liveness.ts';
 import type { Clock, WorkerPort } from './ports.ts';
 
 type Acknowledgement = Extract<Effect, { kind: 'ackFrames' }>;
@@ -16,7 +17,7 @@ export interface WorkerSocket {
   readonly workerId: string;
   readonly port: WorkerPort;
   readonly remote: string;
-  lastSeenAt: number;
+  readonly liveness: Liveness;
   /** Of its process, once its key is known to be right (version 2). */
   instance: string | null;
   /** The connection's machine as its shard last told it. */
@@ -24,14 +25,11 @@ export interface WorkerSocket {
   /** Its key is right: frames about jobs are for the jobs. */
   trusted: boolean;
   offer: WorkerOffer | null;
+  /** Of its last offer. */
+  protocol: number;
   paused: boolean;
   /** Acknowledgements not yet sent, by job. */
   readonly acks: Map<string, Acknowledgement>;
-}
-
-export interface WorkerTimes {
-  readonly pingMs: number;
-  readonly silentMs: number;
 }
 
 const bufferBytesMax = 64 * 2 ** 20;
@@ -41,15 +39,16 @@ const ackMs = 100;
 const lookAgainMs = 1;
 
 export class WorkerSockets {
-  readonly #times: WorkerTimes;
+  readonly #times: LivenessLimits;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #gone: (worker: WorkerSocket, code: number) => void;
   readonly #sockets = new Map<string, WorkerSocket>();
   #acking = false;
+  #sweptAt: number;
 
   constructor(
-    times: WorkerTimes,
+    times: LivenessLimits,
     clock: Clock,
     diagnostics: Diagnostics,
     gone: (worker: WorkerSocket, code: number) => void,
@@ -58,6 +57,7 @@ export class WorkerSockets {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#gone = gone;
+    this.#sweptAt = clock.now();
   }
 
   [Symbol.iterator](): IterableIterator<WorkerSocket> {
@@ -73,7 +73,8 @@ export class WorkerSockets {
       workerId,
       port,
       remote,
-      lastSeenAt: this.#clock.now(),
+      liveness: newLiveness(this.#clock.now()),
+      protocol: 1,
       instance: null,
       snapshot: null,
       trusted: false,
@@ -124,7 +125,7 @@ export class WorkerSockets {
     worker.port.pause();
     const look = (): void => {
       if (this.#sockets.get(worker.workerId) !== worker) return;
-      worker.lastSeenAt = this.#clock.now();
+      excuse(worker.liveness, lookAgainMs);
       if (!mayRead()) {
         this.#clock.after(lookAgainMs, look);
         return;
@@ -135,15 +136,19 @@ export class WorkerSockets {
     this.#clock.after(lookAgainMs, look);
   }
 
-  /** Once a second. */
-  sweep(now: number): void {
-    const { pingMs, silentMs } = this.#times;
+  /** Looks after all workers; `hasJobs` says which of them are at work. Every `lookMs`. */
+  sweep(now: number, hasJobs: (workerId: string) => boolean): void {
+    const lateMs = now - this.#sweptAt - lookMs;
+    this.#sweptAt = now;
     for (const worker of [...this.#sockets.values()]) {
-      const silenceMs = now - worker.lastSeenAt;
-      if (silentMs > 0 && silenceMs >= silentMs) {
-        this.#diagnostics.warn('a worker is silent and counts as gone', { workerId: worker.workerId, silenceMs });
-        this.#cut(worker, closeCodes.silent, 'no sign of life');
-      } else if (silenceMs >= pingMs) worker.port.ping();
+      const { workerId, liveness, protocol } = worker;
+      if (lateMs > lookMs) excuse(liveness, lateMs);
+      const found = look(liveness, this.#times, protocol >= 2 && hasJobs(workerId), now);
+      if (found === 'ping') worker.port.ping();
+      if (found === 'alive' || found === 'ping') continue;
+      const silenceMs = now - liveness.lastSeenAt;
+      this.#diagnostics.warn('a worker is silent and counts as gone', { workerId, silenceMs, found });
+      this.#cut(worker, closeCodes.silent, found === 'silent' ? 'no sign of life' : 'its jobs do not advance');
     }
   }
 
