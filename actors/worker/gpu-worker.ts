@@ -117,7 +117,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       if (jobs.count > 0) diagnostics.warn('running jobs are cancelled: the connection is lost', { jobs: jobs.count });
       jobs.endAll('lost');
     },
-    hurried: () => jobs.count > 0,
+    hurried: () => jobs.held > 0,
     onRefused: reason => end({ exitCode: 1, message: `${reason}; check --gpu-key (AUXOT_GPU_KEY)` }),
     onTrouble: message => diagnostics.warn(message),
   });

@@ -40,6 +40,8 @@ export type EndReason = 'cancelled' | 'timeout' | 'stopping' | 'lost';
 
 export interface Jobs {
   readonly count: number;
+  /** Running jobs, and ended ones whose end the router has not got yet. */
+  readonly held: number;
   start(frame: JobFrame): void;
   /** `attempt` undefined: whichever runs. */
   cancel(jobId: string, attempt: number | undefined): void;
@@ -188,6 +190,9 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
   return {
     get count() {
       return running.size;
+    },
+    get held() {
+      return running.size + ended.size;
     },
     start(frame) {
       const held = running.get(frame.job_id);
