@@ -40,14 +40,17 @@ export function showFailure(error: unknown): number {
   return 1;
 }
 
-/** Resolves with the name of the first signal that asks the program to end. A second one ends it at once. */
+/** A terminal, a shell and npm may each pass on the same key press. */
+const sameAskMs = 1000;
+
+/** Resolves with the name of the first signal that asks the program to end. Another, later, ends it at once. */
 export function stopSignal(): Promise<NodeJS.Signals> {
   return new Promise(resolve => {
-    let asked = false;
+    let askedAt: number | null = null;
     for (const signal of ['SIGINT', 'SIGTERM'] as const) {
       process.on(signal, () => {
-        if (asked) process.exit(130);
-        asked = true;
+        askedAt ??= Date.now();
+        if (Date.now() - askedAt > sameAskMs) process.exit(130);
         resolve(signal);
       });
     }

@@ -19,7 +19,7 @@ Settings of the router:
   AUXOT_MODEL                     model that workers are told to run (Qwen3.5-35B-A3B)
   AUXOT_QUANTIZATION              its quantization (chosen by the worker)
   AUXOT_CTX_SIZE                  context of a slot, tokens (131072)
-  AUXOT_MAX_PARALLEL              slots of a worker that does not say how many it has (2)
+  AUXOT_MAX_PARALLEL              slots that workers are told to open, and that a silent one counts for (2)
   AUXOT_REDIS_URL                 redis://, rediss:// or unix:// (none: the embedded store)
   AUXOT_DATA_DIR                  folder of the embedded store; :memory: keeps nothing (.auxot)
   AUXOT_FSYNC                     always, everysec or no: when the embedded store's file is forced to the disk (everysec)
@@ -32,5 +32,7 @@ Settings of the router:
   AUXOT_DEAD_WORKER_TIMEOUT       silence after which a worker counts as gone (45s; 0: never)
   AUXOT_AUTH_CACHE_TTL            how long a checked key is remembered (5m)
   AUXOT_SHARDS                    threads that run the machines (cores - 1)
+  AUXOT_CORS_ORIGINS              origins whose browser apps may call, by commas; * for all (none)
+  AUXOT_MODEL_ALIASES             more model ids to list, by commas (none)
   AUXOT_LOG_LEVEL                 debug, info, warn or error (info)
 `;

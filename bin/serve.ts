@@ -1,5 +1,5 @@
 /** Builds a router from its parts, starts it and stops it. Decides nothing. */
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
@@ -11,6 +11,8 @@ import { CheckBusyError } from '../actors/keys/check-line.ts';
 import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
+import { takeWriterLease } from '../actors/log/writer-lease.ts';
+import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
 import { realIds } from '../actors/router/ids.ts';
@@ -33,11 +35,13 @@ export interface RunningRouter {
 const logSweepMs = 5000;
 
 export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics): Promise<RunningRouter> {
+  const boot = randomBytes(12).toString('hex');
   const store = await openConfiguredStore(config, diagnostics);
+  const lease = config.store.kind === 'redis' ? await takeWriterLease(store, boot) : null;
   const log = new JobLog(store, {
     retentionMs: config.logRetentionMs,
-    // The request itself is in the log, and an answer may be as long again.
-    jobBytesMax: 3 * config.maxBodyBytes,
+    // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
+    jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
   });
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
   let fail: (error: Error) => void = () => undefined;
@@ -46,10 +50,11 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   });
   // Whoever waits for it is told; nobody waiting is no reason to crash.
   failed.catch(() => undefined);
+  void lease?.lost.then(reason => fail(new Error(reason)));
 
   const front = new Front(
     {
-      writer: { instance: hostname(), boot: randomBytes(12).toString('hex') },
+      writer: { instance: hostname(), boot },
       jobTimeoutMs: config.jobTimeoutMs,
       queueTimeoutMs: config.queueTimeoutMs,
       maxQueue: config.maxQueue,
@@ -80,7 +85,13 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       corsOrigins: config.corsOrigins,
       version: programVersion(),
     },
-    { front, diagnostics, checkKey: (key, source) => checkApiKey(keys, key, source) },
+    {
+      front,
+      diagnostics,
+      checkKey: (key, source) => checkApiKey(keys, key, source),
+      // Keyed with what only this configuration has, so that a guess cannot be checked against a log.
+      digest: key => createHmac('sha256', config.keyHashes.api).update(key).digest('base64url'),
+    },
   );
   const sockets = openSockets(server, front, diagnostics);
   const port = await listen(server, config);
@@ -104,6 +115,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       server.closeAllConnections();
       await closed;
       await log.close();
+      await lease?.release().catch(() => undefined);
       await closeStore(store);
     },
   };

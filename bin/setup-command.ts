@@ -89,7 +89,7 @@ async function setupHere(model: string, write: boolean, env: Env, { out, err, di
     `AUXOT_API_KEY_HASH='${api.hash}'`,
     `AUXOT_TOOLS_KEY_HASH='${tools?.hash ?? kept}'`,
     `AUXOT_MODEL=${envValue(model)}`,
-    '# Redis, when several routers share their jobs; without it a store is embedded:',
+    '# Redis, instead of the embedded store:',
     '# AUXOT_REDIS_URL=redis://localhost:6379',
     '# Tools offered to the model, of those that tools workers bring; without it, none:',
     '# AUXOT_ALLOWED_TOOLS=code_executor,web_fetch,web_search,web_answers',

@@ -21,7 +21,7 @@ import {
   outputEvent,
   stopAtWorker,
 } from './job.decide.ts';
-import { adoptJob, type Claim, endPatience, orphanJob, resumeJob } from './job.losses.ts';
+import { type Claim, endPatience, orphanJob, resumeJob, takeOverJob } from './job.losses.ts';
 import { begin, evolve, type Job, type JobAction } from './job.ts';
 
 export const jobId = 'chatcmpl-7f1a91b5f8e95322ab8c4d912d09d479';
@@ -104,8 +104,16 @@ export function obey(life: JobLife, command: JobCommand): JobLife {
     case 'expire':
       return took(life, expireJob(job, command.at));
     case 'adopt':
-      return took(life, adoptJob(job, { instance: 'router-2', boot: `boot-${life.log.length}` }, at));
+      return adopted(life, at);
   }
+}
+
+/** As a boot does that takes up what an earlier one left: it opens its epoch, reads, and then acts. */
+function adopted(life: JobLife, at: number): JobLife {
+  const decision = takeOverJob(life.job, at);
+  if (!decision.ok) return took(life, decision);
+  const boot = `boot-${life.log.length}`;
+  return took(happened(life, { type: 'job.adopted', at, instance: 'router-2', boot }), decision);
 }
 
 function took(life: JobLife, decision: Decision): JobLife {

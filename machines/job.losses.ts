@@ -9,7 +9,7 @@ import type { JobEvent, JobOrphaned } from '../protocol/job-events.ts';
 import { type Former, lostWorkersMax } from './job.context.ts';
 import { type Decision, no, yes } from './job.decide.ts';
 import { hasSaid } from './job.output.ts';
-import { isOver, isRunning, type Job } from './job.ts';
+import { isOver, type Job } from './job.ts';
 
 /** How long things are waited for. */
 export interface Patience {
@@ -89,20 +89,12 @@ export function endPatience(job: Job, at: number): Decision {
   return yes(lost(at, `${message} (AUXOT_REDIAL_GRACE)`));
 }
 
-/** A new writer opens the next epoch (design §2a.3). Its predecessor's worker connections are gone. */
-export function adoptJob(
-  job: Job,
-  writer: { instance: string; boot: string },
-  at: number,
-  patience: Patience = patienceDefault,
-): Decision {
+/** A new writer has opened an epoch of its own. Its predecessor's worker connections are gone. */
+export function takeOverJob(job: Job, at: number, patience: Patience = patienceDefault): Decision {
   if (isOver(job)) return no('over');
-  const adopted: JobEvent = { type: 'job.adopted', at, ...writer };
   const { workerId } = job.state.context;
-  if (job.state.value === 'orphaned') return yes(adopted, orphaned(job, 'router_restarted', at, patience));
-  if (!isRunning(job) || workerId === null) return yes(adopted);
-  const decision = orphanJob(job, workerId, 'router_restarted', at, patience);
-  return decision.ok ? yes(adopted, ...decision.events) : yes(adopted);
+  if (job.state.value === 'orphaned') return yes(orphaned(job, 'router_restarted', at, patience));
+  return workerId === null ? yes() : orphanJob(job, workerId, 'router_restarted', at, patience);
 }
 
 function orphaned(job: Job, reason: JobOrphaned['reason'], at: number, { redialMs, restartMs }: Patience): JobOrphaned {

@@ -131,14 +131,24 @@ const states: Record<string, readonly JobCommand[]> = {
 /** The state that follows and what it asks for; `.` nothing changes, `!` the log is corrupt. */
 const table: Record<string, Record<string, string>> = {
   'job.submitted': {},
-  'job.adopted': { queued: '.', orphaned: '.', dispatched: '.', resumed: '.', generating: '.' },
+  'job.adopted': {
+    queued: '.',
+    orphaned: '.',
+    dispatched: '.',
+    resumed: '.',
+    generating: '.',
+    completed: '.',
+    failed: '.',
+    cancelled: '.',
+    expired: '.',
+  },
   'job.assigned': { queued: 'dispatched sendJob', orphaned: 'dispatched disarmPatience sendJob' },
   'output.appended': { dispatched: 'generating', resumed: 'generating', generating: '.' },
   'job.requeued': {
     orphaned: 'queued disarmPatience requestWorker',
-    dispatched: 'queued freeSlot requestWorker',
-    resumed: 'queued freeSlot requestWorker',
-    generating: 'queued freeSlot requestWorker',
+    dispatched: 'queued cancelAtWorker freeSlot requestWorker',
+    resumed: 'queued cancelAtWorker freeSlot requestWorker',
+    generating: 'queued cancelAtWorker freeSlot requestWorker',
   },
   'job.orphaned': {
     orphaned: 'orphaned disarmPatience armPatience requestStandby',

@@ -12,7 +12,7 @@
  *
  * J1. A job has a worker exactly while it is dispatched, resumed or generating.
  * J2. `attempt` counts assignments and resumptions and never falls.
- * J3. Exactly one terminal event; nothing follows it.
+ * J3. Exactly one terminal event; nothing follows it, but for `job.adopted` by a boot that came too late, which changes nothing.
  * J4. A job that loses two workers with no output accepted in between is not given to a third (job.losses.ts).
  * J5. Each event has the number after the one before it; a new epoch starts again at 1.
  * J6. `formers` are the workers that may come back by redial: those lost since output was last accepted. So from the first
@@ -100,7 +100,8 @@ const takeBack = {
 const running = {
   'job.requeued': {
     target: 'queued',
-    actions: [...leave, 'countLoss'],
+    // A worker that left a frame out still runs the job, in a slot that is free from now on; one that is gone reads nothing.
+    actions: [cancel, ...leave, 'countLoss'],
   },
   'job.orphaned': [
     {
@@ -257,6 +258,7 @@ export function evolve(job: Job, event: JobEvent): [Job, JobAction[]] {
   if (event.type === 'output.appended' && job.state.value === 'generating') {
     return [{ ...job, output: said(job.output, event), position }, []];
   }
+  if (event.type === 'job.adopted' && isOver(job)) return [{ ...job, position }, []];
   if (!job.state.can(event)) throw new ReplayError(job.submitted.jobId, position, String(job.state.value), event.type);
   const [state, actions] = steps.next(job.state, event);
   return [{ ...job, state, output: outputAfter(job.output, event), position }, asked(actions)];
@@ -278,9 +280,12 @@ export const isOver = (job: Job): boolean => job.state.status === 'done';
 /** Whether a worker runs it now. */
 export const isRunning = (job: Job): boolean => job.state.context.workerId !== null;
 
-/** What is still owed after a rebuild, read from the state: never from actions of the past. */
+/**
+ * What is still owed after a rebuild, read from the state: never from actions of the past. A worker is asked for again:
+ * a job that was accepted once is not refused because others wait.
+ */
 export function owed(job: Job): JobAction[] {
-  const { jobId, model, priority, deadlineAt, attempt } = job.state.context;
+  const { jobId, model, priority, deadlineAt } = job.state.context;
   if (isOver(job)) return [];
   const deadline: JobAction = { type: 'armDeadline', params: { jobId, at: deadlineAt } };
   if (isRunning(job)) return [deadline];
@@ -290,7 +295,7 @@ export function owed(job: Job): JobAction[] {
     if (!mayHaveStandby(context)) return [deadline, patience];
     return [deadline, patience, { type: 'requestStandby', params: standbyOf(context) }];
   }
-  return [deadline, { type: 'requestWorker', params: { jobId, model, priority, again: attempt > 0 } }];
+  return [deadline, { type: 'requestWorker', params: { jobId, model, priority, again: true } }];
 }
 
 function next(position: Position, event: JobEvent): Position {

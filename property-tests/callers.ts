@@ -83,11 +83,18 @@ export const untilHealth = (url: string, isSo: (now: Health) => boolean, what: s
     () => what,
   );
 
-/** Sends bytes on a bare socket, and resolves with what came back when the router closed it or `ms` have passed. */
+/**
+ * Sends bytes on a bare socket, and resolves with what came back when the router closed it or `ms` have passed. `ends`:
+ * the sending side is closed behind them.
+ */
 export function converse(
   port: number,
   pieces: readonly (string | Uint8Array)[],
-  { ms = 2000, until = () => false }: { ms?: number; until?: (got: string) => boolean } = {},
+  {
+    ms = 2000,
+    until = () => false,
+    ends = false,
+  }: { ms?: number; until?: (got: string) => boolean; ends?: boolean } = {},
 ): Promise<{ text: string; closed: boolean }> {
   return new Promise(resolve => {
     const socket = connect(port, '127.0.0.1');
@@ -106,5 +113,6 @@ export function converse(
     });
     socket.on('close', () => done(true));
     for (const piece of pieces) socket.write(piece);
+    if (ends) socket.end();
   });
 }

@@ -14,7 +14,11 @@ const health = async (url: string): Promise<Record<string, unknown>> => {
 const chat = (url: string, body: object) =>
   fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+    headers: {
+      authorization: `Bearer ${apiKey}`,
+      'content-type': 'application/json',
+      'idempotency-key': 'secret-looking-key',
+    },
     body: JSON.stringify(body),
   });
 
@@ -50,6 +54,9 @@ test('what a caller has got is in the log of a router that was killed, and a wai
     .map(event => (event.type === 'output.appended' ? event.text : ''))
     .join('');
   assert.is(said, Array.from({ length: 50 }, (_, n) => `t${n} `).join(''));
+  const [submitted] = (await log.read(spoken)).flatMap(({ events }) => events);
+  assert.match(submitted?.type === 'job.submitted' ? (submitted.idempotency ?? '') : '', /^[\w-]{43}$/);
+  assert.not.match(JSON.stringify(await log.read(spoken)), /secret-looking-key/);
   readOnly.disconnect();
 
   const second = await startRouter({}, first.dataDir);

@@ -3,10 +3,6 @@
  * killed"). Front, pool, log and embedded store are those of a running router, put together as bin/serve.ts does;
  * callers and workers stand at the ports, so that every byte is seen.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { silentDiagnostics } from '../actors/config/diagnostics.ts';
@@ -24,7 +20,8 @@ const encoder = new TextEncoder();
 interface Router {
   readonly front: Front;
   readonly pool: ReturnType<typeof openShardPool>;
-  readonly troubles: string[];
+  /** Why shards died. */
+  readonly deaths: string[];
   readonly failures: string[];
   ask(request?: object): TestCaller;
   worker(slots: number): Promise<TestWorker>;
@@ -34,9 +31,9 @@ interface Router {
 async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Promise<Router> {
   const store = await openStore({ redisUrl: null, dataDir: null, say: () => undefined });
   const log = new JobLog(store, {});
-  const troubles: string[] = [];
+  const deaths: string[] = [];
   const failures: string[] = [];
-  const pool = openShardPool({ shards, rules, trouble: message => troubles.push(message), ...options });
+  const pool = openShardPool({ shards, rules, trouble: () => undefined, ...options });
   let last = 0;
   const id = (length: number): string => {
     last += 1;
@@ -56,7 +53,14 @@ async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Pr
     {
       clock: realClock,
       log,
-      shards: pool,
+      shards: {
+        ...pool,
+        start: (index, heard, dead) =>
+          pool.start(index, heard, reason => {
+            deaths.push(reason);
+            dead(reason);
+          }),
+      },
       diagnostics: silentDiagnostics,
       keys: { verify: async () => 'right' },
       failed: reason => failures.push(reason),
@@ -67,7 +71,7 @@ async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Pr
   return {
     front,
     pool,
-    troubles,
+    deaths,
     failures,
     ask(request = {}) {
       const caller = new TestCaller();
@@ -172,6 +176,14 @@ function inOrder(text: string): void {
 
 let unbroken: string[] = [];
 
+function isUnbroken(texts: readonly string[]): void {
+  assert.is(texts.length, unbroken.length);
+  for (const [n, text] of texts.entries()) {
+    assert.is(saidBy(text), saidBy(unbroken[n] ?? ''), `caller ${n}`);
+    inOrder(text);
+  }
+}
+
 test('without a death, to compare with', async () => {
   const router = await openRouter();
   unbroken = await run(router, () => undefined);
@@ -189,8 +201,7 @@ test('threads killed in the middle of a hundred streams: every caller’s answer
     kills += 1;
   });
   assert.is(kills, 5);
-  assert.equal(texts.map(saidBy), unbroken.map(saidBy));
-  for (const text of texts) inOrder(text);
+  isUnbroken(texts);
   assert.equal(router.failures, []);
   await router.stop();
 });
@@ -206,8 +217,7 @@ test('both threads killed at once, twice, and again while their successors are b
       router.pool.kill(0);
     }
   });
-  assert.equal(texts.map(saidBy), unbroken.map(saidBy));
-  for (const text of texts) inOrder(text);
+  isUnbroken(texts);
   assert.equal(router.failures, []);
   await router.stop();
 });
@@ -257,5 +267,84 @@ test('a caller that reads slowly while its shard dies, and its job ends, still g
   await router.stop();
 });
 
+test('threads killed while jobs come in, are given out and end: nothing is lost, nothing is said twice', async () => {
+  const router = await openRouter();
+  const { front } = router;
+  const worker = await router.worker(8);
+  const rounds = new Map<string, number>();
+  // Each job gets a token every few milliseconds, ten in all.
+  const speak = setInterval(() => {
+    for (const job_id of worker.jobs) {
+      const round = rounds.get(job_id) ?? 0;
+      rounds.set(job_id, round + 1);
+      if (round < 10) worker.say({ type: 'token', job_id, token: `${round} ` });
+      else if (round === 10)
+        worker.say({
+          type: 'complete',
+          job_id,
+          full_response: '0 1 2 3 4 5 6 7 8 9 ',
+          input_tokens: 1,
+          output_tokens: 10,
+        });
+    }
+  }, 4);
+  const callers: TestCaller[] = [];
+  let turn = 0;
+  const kill = setInterval(() => router.pool.kill(turn++ % shards), 350);
+  try {
+    for (let n = 0; n < 200; n += 1) {
+      callers.push(router.ask(n % 5 === 4 ? { stream: false } : {}));
+      await new Promise(resolve => setTimeout(resolve, 10));
+    }
+    clearInterval(kill);
+    await waitUntil(
+      () => callers.every(({ ended }) => ended),
+      15_000,
+      () => `${callers.filter(({ ended }) => !ended).length} callers have no end: ${JSON.stringify(front.load)}`,
+    );
+  } finally {
+    clearInterval(kill);
+    clearInterval(speak);
+  }
+  assert.ok(turn >= 4, `${turn} kills`);
+  for (const [n, caller] of callers.entries()) {
+    const said = n % 5 === 4 ? JSON.parse(caller.text).choices?.[0].message.content : caller.said;
+    assert.is(said, '0 1 2 3 4 5 6 7 8 9 ', `caller ${n}: ${caller.text.slice(0, 300)}`);
+    inOrder(caller.text);
+  }
+  assert.is(new Set(worker.jobs).size, worker.jobs.length, 'a job was given out twice');
+  assert.is(worker.jobs.length, 200);
+  assert.equal(front.load, { jobs: 0, callers: 0, holders: 0, timers: 0, appends: 0, batches: 0 });
+  await router.stop();
+});
+
+test('a thread that runs out of memory is replaced, and the job that eats it fails alone', async () => {
+  const router = await openRouter({ memoryMib: 48, entry: new URL('./hungry-thread.ts', import.meta.url) });
+  const worker = await router.worker(20);
+  const callers = Array.from({ length: 20 }, () => router.ask());
+  await waitUntil(
+    () => worker.jobs.length === 20,
+    10_000,
+    () => 'not all jobs came',
+  );
+  const [hungry = ''] = worker.jobs;
+  for (const job_id of worker.jobs) worker.say({ type: 'token', job_id, token: 'one ' });
+  worker.say({ type: 'token', job_id: hungry, token: 'EAT' });
+  for (const job_id of worker.jobs) worker.say({ type: 'token', job_id, token: 'two' });
+  for (const job_id of worker.jobs)
+    worker.say({ type: 'complete', job_id, full_response: 'one two', input_tokens: 1, output_tokens: 2 });
+  await waitUntil(
+    () => callers.every(({ ended }) => ended),
+    20_000,
+    () => `${callers.filter(({ ended }) => !ended).length} callers have no end; ${router.failures.join()}`,
+  );
+  const failed = callers.filter(({ text }) => text.includes('poisoned_input'));
+  assert.is(failed.length, 1);
+  for (const caller of callers) if (caller !== failed[0]) assert.is(caller.said, 'one two');
+  assert.equal(router.failures, []);
+  assert.is(router.deaths.length, 2);
+  for (const reason of router.deaths) assert.match(reason, /memory/);
+  await router.stop();
+});
+
 test.run();
-void [mkdtempSync, rmSync, writeFileSync, tmpdir, join, pathToFileURL];

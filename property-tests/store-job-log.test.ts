@@ -17,7 +17,9 @@ const close = async () => {
 test.after.each(close);
 
 const server = await startRedis();
-if (server !== null) {
+if (server === null) {
+  test('there is no redis-server to test the job log on: skipped', () => undefined);
+} else {
   test.after(() => server.stop());
 
   jobLogContract(test, 'Redis', async () => {

@@ -60,7 +60,8 @@ const ToolGiven = Type.Object({
 export type ToolGiven = Static<typeof ToolGiven>;
 
 export const ChatRequest = Type.Object({
-  model: Optional(Text),
+  // It is said again in every chunk of the answer.
+  model: Optional(Type.String({ maxLength: 1024 })),
   messages: Type.Array(MessageGiven, { minItems: 1 }),
   stream: Optional(Type.Boolean()),
   stream_options: Optional(Type.Object({ include_usage: Optional(Type.Boolean()) })),

@@ -45,18 +45,25 @@ export type ShardInput =
       readonly modelDefault: string;
       readonly idempotency?: string;
     }
-  /** The caller's connection is gone, or its answer ended. */
-  | { readonly kind: 'streamClosed'; readonly at: number; readonly streamId: number }
+  /**
+   * The caller's connection is gone, or its answer ended. The job is named as well: a shard built anew was not told of
+   * a stream whose caller had gone, and still has to end its job.
+   */
+  | { readonly kind: 'streamClosed'; readonly at: number; readonly streamId: number; readonly jobId: string }
   /** Nothing was said for so long that the answer's head must go out now. */
   | { readonly kind: 'streamDue'; readonly at: number; readonly streamId: number }
-  /** The caller reads slowly: stop projecting. */
-  | { readonly kind: 'streamPaused'; readonly streamId: number }
-  /** The caller has caught up: go on behind `sent`, the last position it was given. */
-  | { readonly kind: 'streamWoken'; readonly streamId: number; readonly sent: Position }
+  /**
+   * The caller reads slowly: stop projecting. A stream's turns count how often it was taken up again, from 0: what was
+   * said in an earlier turn, in either direction, is late, and nobody acts on it.
+   */
+  | { readonly kind: 'streamPaused'; readonly streamId: number; readonly turn: number }
+  /** The caller has caught up: go on behind `sent`, the last position it was given, in this new turn. */
+  | { readonly kind: 'streamWoken'; readonly streamId: number; readonly turn: number; readonly sent: Position }
   /** The log from where the stream stands; `last` when it reaches the point the stream asked for. */
   | {
       readonly kind: 'streamEntries';
       readonly streamId: number;
+      readonly turn: number;
       readonly entries: readonly LoggedEntry[];
       readonly last: boolean;
     }
@@ -135,19 +142,22 @@ export type ShardInput =
     }
   | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
   | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
-  /** After a restart or the death of a shard: rebuild from the log; with `adopt`, open the next epoch. */
+  /** After a restart or the death of a shard: rebuild from the log. */
   | {
       readonly kind: 'jobRestored';
       readonly at: number;
       readonly jobId: string;
+      /** Empty when the log cannot be read. */
       readonly entries: readonly LoggedEntry[];
-      readonly adopt?: Writer;
-      /** The worker that holds it is still connected (death of a shard). */
+      /** The last entry opens our epoch: whoever ran the job for the boot before us is gone. */
+      readonly adopted?: true;
+      /** The worker that the queue gave the job to (death of a shard). */
       readonly workerId?: string;
     }
   | {
       readonly kind: 'streamRestored';
       readonly streamId: number;
+      readonly turn: number;
       readonly jobId: string;
       /** Position of the last bytes released to the caller; null before the first. */
       readonly sent: Position | null;
@@ -156,7 +166,10 @@ export type ShardInput =
     }
   | { readonly kind: 'workerRestored'; readonly workerId: string; readonly snapshot: string };
 
-/** Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. */
+/**
+ * Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. Without any
+ * event, what to do once all that the job said before is acknowledged.
+ */
 export interface Chunk {
   readonly jobId: string;
   readonly epoch: number;
@@ -191,12 +204,20 @@ export type Effect =
       readonly headers: Readonly<Record<string, string>>;
     }
   /** Bytes of a streamed answer, as text; `position` of the last event they show. */
-  | { readonly kind: 'write'; readonly streamId: number; readonly text: string; readonly position: Position }
-  | { readonly kind: 'end'; readonly streamId: number }
+  | {
+      readonly kind: 'write';
+      readonly streamId: number;
+      readonly turn: number;
+      readonly text: string;
+      readonly position: Position;
+    }
+  /** Nothing follows the bytes of `position`. */
+  | { readonly kind: 'end'; readonly streamId: number; readonly turn: number; readonly position: Position }
   /** The stream waits for the log after `after`, up to event `until` of the job. */
   | {
       readonly kind: 'read';
       readonly streamId: number;
+      readonly turn: number;
       readonly jobId: string;
       readonly after: Position;
       readonly until: Position;

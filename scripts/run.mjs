@@ -189,6 +189,8 @@ async function compile() {
   const code = await runNode([tool('typescript', 'tsc'), '-p', 'tsconfig.build.json']);
   if (code !== 0) fail(`the build failed with exit ${code}; see the messages above.`);
   for (const path of sources) if (!path.endsWith('.ts')) fs.cpSync(join(root, path), join(dist, path));
+  // So that the programs can be linked and called by their names.
+  for (const name of ['router', 'worker']) fs.chmodSync(join(dist, 'bin', `${name}.js`), 0o755);
   fs.writeFileSync(stamp, fingerprint);
 }
 

@@ -6,12 +6,26 @@ import { readBody } from './body.ts';
 /** Of a body that makes no progress. */
 const bodyIdleMs = 60_000;
 
-export async function takeChat(exchange: Exchange, front: Front, bodyBytesMax: number): Promise<void> {
+/** Longer keys are no keys: clients send UUIDs. */
+const idempotencyCharsMax = 255;
+
+export interface ChatParts {
+  readonly front: Front;
+  readonly bodyBytesMax: number;
+  /** Makes the digest under which an `Idempotency-Key` is logged: the key itself stays out of the log. */
+  readonly digest: (key: string) => string;
+}
+
+export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest }: ChatParts): Promise<void> {
   const { req, res, requestId } = exchange;
   const encoding = req.headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     const message = `send the body without content-encoding, not as ${encoding.slice(0, 40)}`;
     return answerError(exchange, 'unsupported_media_type', message);
+  }
+  const key = req.headers['idempotency-key'];
+  if (typeof key === 'string' && key.length > idempotencyCharsMax) {
+    return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
   }
   const turned = front.turnedAway();
   if (turned !== null) return answerError(exchange, turned.code, turned.message);
@@ -36,7 +50,12 @@ export async function takeChat(exchange: Exchange, front: Front, bodyBytesMax: n
         return res.writableLength;
       },
     },
-    { api: 'openai.chat', requestId, body },
+    {
+      api: 'openai.chat',
+      requestId,
+      body,
+      ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
+    },
   );
   res.on('drain', () => front.callerDrained(streamId));
   res.on('close', () => front.callerClosed(streamId));

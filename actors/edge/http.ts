@@ -30,6 +30,8 @@ export interface HttpOptions {
 
 export interface HttpParts {
   readonly front: Front;
+  /** Of an `Idempotency-Key`. */
+  readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
   readonly diagnostics: Diagnostics;
 }
@@ -40,9 +42,9 @@ const headerBytesMax = 64 * 1024;
 /** Requests that may wait on one connection for the answer before theirs. */
 const pipelinedMax = 256;
 
-export function openHttp(options: HttpOptions, { front, checkKey, diagnostics }: HttpParts): Server {
+export function openHttp(options: HttpOptions, { front, digest, checkKey, diagnostics }: HttpParts): Server {
   const startedAt = Math.floor(Date.now() / 1000);
-  const parts = { ...options, front, checkKey, startedAt };
+  const parts = { ...options, front, digest, checkKey, startedAt };
   /** Exchanges of a connection that are not over; the first is being served (E3). */
   const lines = new WeakMap<Socket, (() => void)[]>();
 

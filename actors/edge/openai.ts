@@ -1,14 +1,11 @@
 /** The routes of the OpenAI API (spec/http-api §1.1 rows 3–12), below its root. */
 import { modelList, modelObject } from '../../protocol/openai-api.ts';
-import type { Front } from '../router/front.ts';
 import { answerError, answerJson, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
-import { takeChat } from './chat.ts';
+import { type ChatParts, takeChat } from './chat.ts';
 
-export interface OpenaiParts {
-  readonly front: Front;
+export interface OpenaiParts extends ChatParts {
   readonly checkKey: KeyCheck;
-  readonly bodyBytesMax: number;
   /** Configured model and aliases. */
   readonly models: readonly string[];
   /** Of every model: it must not change from request to request. Epoch seconds. */
@@ -28,9 +25,7 @@ export async function answerOpenai(
 
   if (path === 'chat/completions' && (method === 'POST' || method === 'GET')) {
     if (!(await may())) return;
-    return method === 'POST'
-      ? takeChat(exchange, parts.front, parts.bodyBytesMax)
-      : answerJson(exchange, 200, noneStored);
+    return method === 'POST' ? takeChat(exchange, parts) : answerJson(exchange, 200, noneStored);
   }
   if (path.startsWith('chat/completions/')) {
     const isOne = !path.slice('chat/completions/'.length).includes('/');

@@ -197,6 +197,30 @@ test('a rewrite that fails is said, and the old file goes on', async () => {
   assert.is(await again.get('a'), '19');
 });
 
+test('what comes in while the rewritten file takes the place of the old one is written, with nothing after it', async () => {
+  const files = new MemoryFiles();
+  let began: () => void = () => undefined;
+  let release: () => void = () => undefined;
+  const begun = new Promise<void>(resolve => {
+    began = resolve;
+  });
+  files.renaming = () => {
+    began();
+    return new Promise(resolve => {
+      release = resolve;
+    });
+  };
+  const store = await open({ files, rewriteBytesMin: 100 });
+  for (let i = 0; i < 20; i++) void store.set('a', String(i));
+  await begun;
+  const late = store.set('late', 'written');
+  // The late write has asked for a flush while one is under way.
+  await new Promise(resolve => setTimeout(resolve, 20));
+  release();
+  const timeout = new Promise(resolve => setTimeout(resolve, 2000, 'never acknowledged'));
+  assert.is(await Promise.race([late, timeout]), 'OK');
+});
+
 test('a rewritten file is as long as the data, and what the rewrite left behind goes at the next start', async () => {
   const store = await open({ rewriteBytesMin: 1000 });
   for (let i = 0; i < 200; i++) await store.set('a', `value ${i}`);

@@ -162,11 +162,12 @@ export class AppendFile implements Journal {
   }
 
   private async flush(): Promise<void> {
-    while (this.gathering.commands.bytes > 0 && this.trouble === null) {
+    // What comes in while files are switched finds a flush under way and starts none: it is this loop's to write.
+    while (this.trouble === null) {
       if (this.rewrite?.ready === true) await this.switchFiles(this.rewrite);
-      else await this.writeGathered();
+      else if (this.gathering.commands.bytes > 0) await this.writeGathered();
+      else break;
     }
-    if (this.rewrite?.ready === true && this.trouble === null) await this.switchFiles(this.rewrite);
     if (this.trouble === null) this.rewriteIfGrown();
   }
 

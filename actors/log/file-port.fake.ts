@@ -10,6 +10,8 @@ export class MemoryFiles implements Files {
   writes = 0;
   /** A write waits for this. */
   gate: Promise<void> = Promise.resolve();
+  /** A rename waits for what this gives. */
+  renaming: () => Promise<void> = () => Promise.resolve();
 
   async openToRead(path: string): Promise<OpenFile> {
     if (!this.contents.has(path)) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
@@ -22,6 +24,7 @@ export class MemoryFiles implements Files {
   }
 
   async rename(from: string, to: string): Promise<void> {
+    await this.renaming();
     if (this.renameFails) throw new Error('EIO: i/o error, rename');
     const file = this.read(from);
     this.contents.delete(from);

@@ -58,7 +58,7 @@ test('the golden log of a job that lost its worker and changed its router gives 
   assert.equal([...stepsOf(entries, { jobId: golden.jobId })].map(line), [
     '1-1.0 | +0 | job.submitted | none>queued | armDeadline+requestWorker | ',
     '1-2.0 | +4 | job.assigned | queued>dispatched | sendJob | ',
-    '1-3.0 | +896 | job.requeued | dispatched>queued | freeSlot+requestWorker | ',
+    '1-3.0 | +896 | job.requeued | dispatched>queued | cancelAtWorker+freeSlot+requestWorker | ',
     '2-1.0 | +1500 | job.adopted | queued>queued |  | ',
     '2-2.0 | +100 | job.assigned | queued>dispatched | sendJob | ',
     '2-3.0 | +110 | output.appended | dispatched>generating |  | 200 2',

@@ -7,7 +7,7 @@
  * A4. While the store fails, the same batch is tried again, with back-off, and nothing is released.
  */
 
-import type { Position } from '../../protocol/position.ts';
+import { comparePositions, type Position } from '../../protocol/position.ts';
 import type { Chunk, Effect } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Append } from '../log/job-log.ts';
@@ -20,15 +20,17 @@ interface Book {
   /** Said since. */
   gathered: Chunk[];
   gatheredChars: number;
-  appendedBytes: number;
+  /** In the log, but for the request. */
+  answerChars: number;
   acked: Position;
-  readonly settled: (() => void)[];
+  /** Who waits for the log to stand at a position; null: for nothing to be on its way any more. */
+  waiting: { readonly until: Position | null; readonly resolve: () => void }[];
 }
 
 export interface AppenderEvents {
   release(effects: readonly Effect[]): void;
   /** The log refuses us: another writer has the job, or the log is gone. */
-  fenced(jobId: string, why: 'fenced' | 'gone'): void;
+  fenced(jobId: string, why: 'fenced' | 'gone' | 'full'): void;
   /** The job's log has reached its cap. */
   full(jobId: string): void;
   /** The store stopped or started to answer. */
@@ -38,7 +40,7 @@ export interface AppenderEvents {
 /** Between tries while the store fails, ms. */
 const retryMinMs = 20;
 const retryMaxMs = 1000;
-/** A job whose log grows beyond this is failed: the store is shared by all. */
+/** A job whose answer grows beyond this in the log is failed: the store is shared by all. */
 export const jobLogCharsMax = 24 * 2 ** 20;
 
 export class Appender {
@@ -70,6 +72,7 @@ export class Appender {
   }
 
   add(chunk: Chunk): void {
+    if (chunk.count === 0) return this.#addEffects(chunk);
     const book = this.#bookOf(chunk.jobId);
     book.gathered.push(chunk);
     book.gatheredChars += chunk.events.length;
@@ -93,21 +96,14 @@ export class Appender {
     return this.#books.get(jobId)?.gatheredChars ?? 0;
   }
 
-  acked(jobId: string): Position | null {
-    return this.#books.get(jobId)?.acked ?? null;
-  }
-
   /** Resolves when nothing of the job is on its way or gathered. */
   settled(jobId: string): Promise<void> {
-    const book = this.#books.get(jobId);
-    if (book === undefined || idle(book)) return Promise.resolve();
-    return new Promise(resolve => book.settled.push(resolve));
+    return this.#whenAt(jobId, null);
   }
 
-  /** A restored job: its log stands at `position`. */
-  restored(jobId: string, position: Position): void {
-    const book = this.#bookOf(jobId);
-    book.acked = position;
+  /** Resolves when the job's log stands at `until` or behind it, or will never. */
+  reached(jobId: string, until: Position): Promise<void> {
+    return this.#whenAt(jobId, until);
   }
 
   forget(jobId: string): void {
@@ -115,11 +111,26 @@ export class Appender {
     if (book === undefined) return;
     this.#ready.delete(book);
     this.#books.delete(jobId);
-    for (const resolve of book.settled.splice(0)) resolve();
+    for (const { resolve } of book.waiting.splice(0)) resolve();
   }
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** Effects that follow no event of their own wait for those before them (A3). */
+  #addEffects({ jobId, effects }: Chunk): void {
+    const book = this.#books.get(jobId);
+    const waiting = book === undefined || book.gathered.length === 0 ? book?.sent : book.gathered;
+    const last = waiting?.pop();
+    if (last === undefined) this.#events.release(effects);
+    else waiting?.push({ ...last, effects: [...last.effects, ...effects] });
+  }
+
+  #whenAt(jobId: string, until: Position | null): Promise<void> {
+    const book = this.#books.get(jobId);
+    if (book === undefined || isAt(book, until)) return Promise.resolve();
+    return new Promise(resolve => book.waiting.push({ until, resolve }));
   }
 
   async #send(books: readonly Book[], batch: readonly Append[], waitMs: number): Promise<void> {
@@ -156,17 +167,21 @@ export class Appender {
     const last = chunks.at(-1);
     if (last !== undefined) book.acked = { epoch: last.epoch, number: last.sequence + last.count - 1 };
     for (const chunk of chunks) {
-      book.appendedBytes += chunk.events.length;
+      // The request itself has its own cap, that of bodies.
+      if (!chunk.creates) book.answerChars += chunk.events.length;
       this.#events.release(chunk.effects);
     }
-    if (book.appendedBytes > jobLogCharsMax && !chunks.some(chunk => chunk.ends)) this.#events.full(book.jobId);
+    if (book.answerChars > jobLogCharsMax && !chunks.some(chunk => chunk.ends)) this.#events.full(book.jobId);
     if (book.gathered.length > 0) this.#ready.add(book);
-    else for (const resolve of book.settled.splice(0)) resolve();
+    if (book.waiting.length === 0) return;
+    const { waiting } = book;
+    book.waiting = waiting.filter(({ until }) => !isAt(book, until));
+    for (const { until, resolve } of waiting) if (isAt(book, until)) resolve();
   }
 
   #refused(book: Book, why: 'fenced' | 'gone' | 'full'): void {
     this.forget(book.jobId);
-    this.#events.fenced(book.jobId, why === 'gone' ? 'gone' : 'fenced');
+    this.#events.fenced(book.jobId, why);
   }
 
   #bookOf(jobId: string): Book {
@@ -177,9 +192,9 @@ export class Appender {
         sent: [],
         gathered: [],
         gatheredChars: 0,
-        appendedBytes: 0,
+        answerChars: 0,
         acked: { epoch: 0, number: 0 },
-        settled: [],
+        waiting: [],
       };
       this.#books.set(jobId, book);
     }
@@ -188,6 +203,8 @@ export class Appender {
 }
 
 const idle = (book: Book): boolean => book.sent.length === 0 && book.gathered.length === 0;
+const isAt = (book: Book, until: Position | null): boolean =>
+  idle(book) || (until !== null && comparePositions(book.acked, until) >= 0);
 
 /** Takes what has gathered as one append. A new epoch's opening entry goes alone with what follows it. */
 function take(book: Book): Append {

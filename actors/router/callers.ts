@@ -2,8 +2,11 @@
  * The answers on their way: which caller waits for which job, how far it has got, and whether it keeps up.
  *
  * C1. Bytes go out in order, each once. What a paused caller misses is read back from the log, never kept here.
- * C2. A caller that takes nothing for `pauseBytes` is paused; when its connection has drained it is woken.
+ * C2. A caller that takes nothing for `pauseBytes` is paused; when its connection has drained it is woken, and cut when
+ *     it has not for `stalledMsMax`.
  * C3. Each caller is told of its end once, and forgotten then.
+ * C4. Waking begins a new turn of the stream, and so does a shard's successor. What was said in an earlier turn and still
+ *     comes (held until an append is acknowledged, or read from the log) is dropped: it would repeat bytes or leave some out.
  */
 import { openAfterMs } from '../../machines/stream.ts';
 import type { CodeName } from '../../protocol/codes.ts';
@@ -12,6 +15,7 @@ import type { Effect, LoggedEntry, ShardInput } from '../../protocol/shard-messa
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { LogEntry } from '../log/job-log.ts';
 import type { Appender } from './appender.ts';
+import { patiently } from './patiently.ts';
 import type { CallerPort, Clock, LogPort } from './ports.ts';
 
 export interface Caller {
@@ -22,6 +26,10 @@ export interface Caller {
   readonly deadlineAt: number;
   opened: boolean;
   paused: boolean;
+  /** Since when, while it is. */
+  pausedAt: number;
+  /** C4. */
+  turn: number;
   /** Of the last bytes given to the connection. */
   sent: Position | null;
   lastWriteAt: number;
@@ -43,6 +51,8 @@ export interface CallersTimes {
 
 /** Unsent bytes at which a caller is paused: hundreds of chunks, and little when a thousand callers are slow. */
 const pauseBytes = 256 * 1024;
+/** A caller that takes nothing for so long is not coming back, ms. */
+const stalledMsMax = 5 * 60_000;
 /** Entries read from the log at a time for a caller that catches up. */
 const pageEntries = 256;
 
@@ -79,6 +89,8 @@ export class Callers {
       deadlineAt,
       opened: false,
       paused: false,
+      turn: 0,
+      pausedAt: 0,
       sent: null,
       lastWriteAt: arrivedAt,
     };
@@ -109,21 +121,24 @@ export class Callers {
     caller.port.open(status, headers);
   }
 
-  write(streamId: number, text: string, position: Position): void {
+  write({ streamId, turn, text, position }: Extract<Effect, { kind: 'write' }>): void {
     const caller = this.#callers.get(streamId);
     // A paused caller gets this from the log later (C1).
-    if (caller === undefined || caller.paused) return;
+    if (caller === undefined || caller.paused || caller.turn !== turn) return;
     caller.port.write(text);
     caller.sent = position;
     caller.lastWriteAt = this.#parts.clock.now();
     if (caller.port.bufferedBytes <= pauseBytes) return;
     caller.paused = true;
-    this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId });
+    caller.pausedAt = this.#parts.clock.now();
+    this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId, turn });
   }
 
-  end(streamId: number): void {
+  end({ streamId, turn, position }: Extract<Effect, { kind: 'end' }>): void {
     const caller = this.#callers.get(streamId);
-    if (caller === undefined || caller.paused) return;
+    if (caller === undefined || caller.turn !== turn) return;
+    // Paused by its very last bytes: it needs nothing more from us.
+    if (caller.paused && (caller.sent === null || comparePositions(caller.sent, position) < 0)) return;
     caller.port.end();
     this.#forget(caller);
   }
@@ -133,13 +148,14 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     if (caller === undefined) return;
     this.#callers.delete(streamId);
-    this.#parts.post(caller.jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId });
+    const { jobId } = caller;
+    this.#parts.post(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId });
   }
 
   /** The answer is over: its shard may forget the stream some time. */
   #forget({ streamId, jobId }: Caller): void {
     this.#callers.delete(streamId);
-    this.#parts.postLazily(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId });
+    this.#parts.postLazily(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId });
   }
 
   cut(caller: Caller): void {
@@ -151,22 +167,31 @@ export class Callers {
     const caller = this.#callers.get(streamId);
     if (caller?.paused !== true || caller.sent === null) return;
     caller.paused = false;
-    this.#parts.post(caller.jobId, { kind: 'streamWoken', streamId, sent: caller.sent });
+    caller.turn += 1;
+    this.#parts.post(caller.jobId, { kind: 'streamWoken', streamId, turn: caller.turn, sent: caller.sent });
   }
 
   /** Gives a caller that catches up the log, page by page, until it stands where it wanted to or is too slow again. */
-  async readFor({ streamId, jobId, after, until }: Extract<Effect, { kind: 'read' }>): Promise<void> {
+  async readFor({ streamId, turn, jobId, after, until }: Extract<Effect, { kind: 'read' }>): Promise<void> {
     const { log, appender, clock, diagnostics, post } = this.#parts;
+    const current = (): boolean => {
+      const caller = this.#callers.get(streamId);
+      return caller !== undefined && !caller.paused && caller.turn === turn;
+    };
+    const giveUpAt = clock.now() + stalledMsMax;
     try {
-      const acked = appender.acked(jobId);
-      if (acked !== null && comparePositions(acked, until) < 0) await appender.settled(jobId);
+      const read = (from: Position): Promise<readonly LogEntry[]> => {
+        if (clock.now() > giveUpAt) throw new Error('the store was down for too long');
+        return log.read(jobId, from, pageEntries);
+      };
+      await appender.reached(jobId, until);
       for (let from = after; ; ) {
-        const caller = this.#callers.get(streamId);
-        if (caller === undefined || caller.paused) return;
-        const entries = await log.read(jobId, from, pageEntries);
+        const entries = await patiently(clock, current, () => read(from));
+        if (entries === null) return;
         const end = entries.at(-1);
+        if (end === undefined && comparePositions(from, until) < 0) throw new Error('its log is gone');
         const last = end === undefined || comparePositions(endOf(end), until) >= 0;
-        post(jobId, { kind: 'streamEntries', streamId, entries: entries.map(logged), last });
+        post(jobId, { kind: 'streamEntries', streamId, turn, entries: entries.map(logged), last });
         if (last) return;
         from = endOf(end);
         await new Promise<void>(resolve => clock.defer(resolve));
@@ -183,7 +208,8 @@ export class Callers {
     const { appender, post } = this.#parts;
     const { keepAliveMs } = this.#times;
     for (const caller of [...this.#callers.values()]) {
-      if (!appender.working && now > caller.deadlineAt) this.#tooLate(caller);
+      if (caller.paused && now - caller.pausedAt > stalledMsMax) this.cut(caller);
+      else if (!appender.working && now > caller.deadlineAt) this.#tooLate(caller);
       else if (!caller.opened) {
         if (now - caller.arrivedAt < openAfterMs) continue;
         post(caller.jobId, { kind: 'streamDue', at: now, streamId: caller.streamId });

@@ -6,15 +6,23 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import { type AnswerShape, isTerminal, type JobEvent } from '../../protocol/job-events.ts';
+import type {
+  Effect,
+  LoggedEntry,
+  ShardInput,
+  ShardOutput,
+  WorkerOffer,
+  Writer,
+} from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
-import { Callers, endOf, logged } from './callers.ts';
+import { Callers, logged } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
+import { patiently } from './patiently.ts';
 import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
@@ -65,6 +73,8 @@ const startReadingChars = 2 ** 18;
 const batchesMax = 64;
 const inputsMax = 8192;
 const sweepMs = 1000;
+/** Jobs of an earlier boot that are taken up at a time: enough to share round trips, and few logs in memory at once. */
+const recoveredTogether = 64;
 /** After a shutdown's grace, for the jobs that are cut to say so. */
 const lastWordsMs = 2000;
 
@@ -80,8 +90,11 @@ export class Front {
   readonly #claims: Claims;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
+  /** Jobs of an earlier boot whose epoch we open: no shard knows them yet. */
+  readonly #takingUp = new Set<string>();
   #draining = false;
   #sweptAt = 0;
+  #stopped = false;
   #stopSweep: () => void = () => undefined;
   #whenIdle: (() => void)[] = [];
 
@@ -140,22 +153,59 @@ export class Front {
 
   /** Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. */
   async recover(): Promise<number> {
-    const { log, clock, diagnostics } = this.#parts;
+    const jobs = await this.#parts.log.openJobs();
     let taken = 0;
-    for (const jobId of await log.openJobs()) {
-      try {
-        const entries = await log.read(jobId);
-        const last = entries.at(-1);
-        if (last === undefined) continue;
-        this.#appender.restored(jobId, endOf(last));
-        const adopt = this.#options.writer;
-        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries: entries.map(logged), adopt });
-        taken += 1;
-      } catch (error) {
-        diagnostics.error('an open job cannot be taken up', { jobId, reason: String(error) });
-      }
+    for (let first = 0; first < jobs.length; first += recoveredTogether) {
+      const taking = jobs.slice(first, first + recoveredTogether).map(jobId => this.#takeUp(jobId));
+      for (const took of await Promise.all(taking)) if (took) taken += 1;
     }
     return taken;
+  }
+
+  /** Opens our epoch, then reads, then acts: an earlier boot that still lives says nothing more after that (design §2a.3). */
+  async #takeUp(jobId: string): Promise<boolean> {
+    const before = await this.#entriesOf(jobId);
+    const last = before?.at(-1);
+    if (before === null || last === undefined || isEnded(before)) return false;
+    const at = this.#parts.clock.now();
+    const adopted: JobEvent = { type: 'job.adopted', at, ...this.#options.writer };
+    const opening = { jobId, epoch: last.epoch + 1, sequence: 1, count: 1, events: JSON.stringify(adopted) };
+    this.#takingUp.add(jobId);
+    this.#appender.add({ ...opening, creates: false, ends: false, effects: [] });
+    this.#appender.flush();
+    await this.#appender.settled(jobId);
+    const entries = this.#takingUp.has(jobId) ? await this.#entriesOf(jobId) : null;
+    // Fenced: another boot was quicker. Or the earlier one was, with the job's last word.
+    if (!this.#takingUp.delete(jobId) || entries === null || isEnded(entries) || !this.#isOurs(entries)) {
+      this.#appender.forget(jobId);
+      return false;
+    }
+    this.#jobs.add(jobId);
+    this.#post(jobId, { kind: 'jobRestored', at: this.#parts.clock.now(), jobId, entries, adopted: true });
+    return true;
+  }
+
+  /** Whether the last epoch was opened by this boot. One that finds another's name there is not the owner (design §2a.3). */
+  #isOurs(entries: readonly LoggedEntry[]): boolean {
+    const { instance, boot } = this.#options.writer;
+    const opening = entries.flatMap(({ events }) => events).findLast(opensEpoch);
+    return opening?.instance === instance && opening.boot === boot;
+  }
+
+  /** The job's log, whenever the store gives it; null when it cannot be read, or the router stops. */
+  async #entriesOf(jobId: string): Promise<LoggedEntry[] | null> {
+    const { log, clock, diagnostics } = this.#parts;
+    try {
+      const entries = await patiently(
+        clock,
+        () => !this.#stopped,
+        () => log.read(jobId),
+      );
+      return entries === null ? null : entries.map(logged);
+    } catch (error) {
+      diagnostics.error('the log of an open job cannot be read', { jobId, reason: String(error) });
+      return null;
+    }
   }
 
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
@@ -273,6 +323,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#stopped = true;
     this.#stopSweep();
     this.#timers.stop();
     this.#appender.stop();
@@ -307,8 +358,9 @@ export class Front {
 
   #heard({ chunks, effects }: ShardOutput): void {
     for (const chunk of chunks) {
-      // The first event of an epoch: the job is ours from here on.
-      if (chunk.sequence === 1) this.#jobs.add(chunk.jobId);
+      // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
+      if (chunk.creates) this.#jobs.add(chunk.jobId);
+      else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
       this.#appender.add(chunk);
       if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
       const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
@@ -325,7 +377,7 @@ export class Front {
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case 'write':
-        return this.#callers.write(effect.streamId, effect.text, effect.position);
+        return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
       case 'respond':
@@ -335,7 +387,7 @@ export class Front {
         this.#callers.refuse(effect.streamId, effect.code, effect.message);
         return this.#checkIdle();
       case 'end':
-        this.#callers.end(effect.streamId);
+        this.#callers.end(effect);
         return this.#checkIdle();
       case 'read':
         void this.#callers.readFor(effect);
@@ -350,8 +402,12 @@ export class Front {
         return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
       case 'takeBack':
         return this.#takeBack(effect.jobId, effect.workerId);
-      case 'closeWorker':
-        return this.#workers.get(effect.workerId)?.port.close(effect.code, effect.reason);
+      case 'closeWorker': {
+        const worker = this.#workers.get(effect.workerId);
+        // Its machine has ended, and a shard built anew has none to go on with.
+        if (worker !== undefined) worker.snapshot = null;
+        return worker?.port.close(effect.code, effect.reason);
+      }
       case 'checkKey':
         void this.#checkKey(effect.workerId, effect.role, effect.key);
         return;
@@ -402,16 +458,33 @@ export class Front {
     for (const { workerId, snapshot } of this.#workers) {
       if (mine(workerId) && snapshot !== null) inputs.push({ kind: 'workerRestored', workerId, snapshot });
     }
+    const known = new Set<string>();
     for (const jobId of jobs) {
-      const entries = (await this.#parts.log.read(jobId)).map(logged);
+      if (!this.#jobs.has(jobId)) continue;
+      const entries = (await this.#entriesOf(jobId)) ?? [];
+      if (entries.length > 0 && !this.#isOurs(entries)) {
+        this.#fenced(jobId, 'fenced');
+        continue;
+      }
       const workerId = this.#queue.holder(jobId);
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
+      known.add(jobId);
     }
-    const open = new Set(jobs);
-    for (const { streamId, jobId, sent, opened, paused } of this.#callers) {
-      if (!open.has(jobId)) continue;
-      inputs.push({ kind: 'streamRestored', streamId, jobId, sent, opened });
-      if (paused) inputs.push({ kind: 'streamPaused', streamId });
+    for (const { jobId, opened } of [...this.#callers]) {
+      if (!mine(jobId) || known.has(jobId)) continue;
+      // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
+      const entries = opened ? await this.#entriesOf(jobId) : [];
+      if (entries !== null && entries.length === 0) continue;
+      known.add(jobId);
+      inputs.push({ kind: 'jobRestored', at, jobId, entries: entries ?? [] });
+    }
+    // From here on without a pause: what happens to a caller now comes after what is said here.
+    for (const caller of this.#callers) {
+      if (!known.has(caller.jobId)) continue;
+      caller.turn += 1;
+      const { streamId, turn, jobId, sent, opened, paused } = caller;
+      inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      if (paused) inputs.push({ kind: 'streamPaused', streamId, turn });
     }
     return inputs;
   }
@@ -419,17 +492,22 @@ export class Front {
   #poisoned(input: ShardInput): void {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
-    if (input.kind === 'requestArrived') {
-      this.#callers.refuse(input.streamId, 'poisoned_input', message);
-    } else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
-    else if ('workerId' in input) {
-      this.#workers.get(input.workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');
+    const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
+    if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
+    else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
+    else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (this.#jobs.has(id)) this.#failJob(id, 'poisoned_input', message);
+    else {
+      const workerId = 'workerId' in input ? input.workerId : id;
+      this.#workers.get(workerId)?.port.close(closeCodes.internal, 'this connection cannot be handled');
     }
   }
 
-  #fenced(jobId: string, why: 'fenced' | 'gone'): void {
-    this.#parts.diagnostics.error('a job is let go: its log is not ours any more', { jobId, why });
+  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
+    this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
     this.#jobs.delete(jobId);
+    this.#takingUp.delete(jobId);
     this.#timers.disarm(`job:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
@@ -535,3 +613,10 @@ export class Front {
     });
   }
 }
+
+/** `job.adopted` may stand behind a terminal event: a boot that came too late. */
+const isEnded = (entries: readonly LoggedEntry[]): boolean =>
+  entries.some(({ events }) => events.some(({ type }) => isTerminal(type)));
+
+const opensEpoch = (event: JobEvent): event is Extract<JobEvent, { type: 'job.submitted' | 'job.adopted' }> =>
+  event.type === 'job.submitted' || event.type === 'job.adopted';

@@ -99,6 +99,7 @@ export class JobQueue {
   }
 
   dequeue(jobId: string): void {
+    this.#holders.delete(jobId);
     this.#stopWaiting(jobId);
     this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId });
   }

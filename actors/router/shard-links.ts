@@ -5,7 +5,8 @@
  * L2. A shard that died is followed by another: first its appends settle, then its machines are rebuilt, then it gets
  *     the batches whose outputs never came, in order, with the same times and ids.
  * L3. A batch that was being handled at a death is given again input by input; the input that kills once more is
- *     quarantined: it is dropped, and whoever it came from is told (`poisoned`).
+ *     quarantined: it is dropped, and whoever it came from is told (`poisoned`). A shard that dies before it was rebuilt
+ *     was killed by no input.
  * L4. A shard that has not answered for `answerMs` hangs, and is ended.
  * L5. More deaths than `deathsMax` within `deathsMs` end the router: something is wrong that a new thread does not cure.
  */
@@ -195,13 +196,15 @@ export class ShardLinks {
   async #replace(link: Link): Promise<void> {
     const rebuilt = await this.#events.rebuild(link.index);
     if (this.#stopped) return;
+    // The answer to the rebuild shows that the successor lives. One that died before never looked at an input.
+    const looked = link.sent[0]?.role !== 'rebuild';
     const unanswered = link.sent.filter(({ role }) => role !== 'rebuild');
     link.sent = [];
     this.#start(link);
-    if (rebuilt.length > 0) this.#give(link, rebuilt, 'rebuild');
+    this.#give(link, rebuilt, 'rebuild');
     for (const [place, { batch, role }] of unanswered.entries()) {
       const [only] = batch.inputs;
-      if (place > 0) this.#give(link, batch.inputs, role);
+      if (place > 0 || !looked) this.#give(link, batch.inputs, role);
       else if (role === 'suspect' && only !== undefined) this.#events.poisoned(only);
       else for (const input of batch.inputs) this.#give(link, [input], 'suspect');
     }

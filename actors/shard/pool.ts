@@ -27,6 +27,8 @@ export interface ShardPoolOptions {
 
 /** Shards end within this time when asked to; then their threads are ended. */
 const stopMs = 2000;
+/** How long the successor of a shard waits to hear why it died. */
+const reasonMs = 100;
 
 export const shardsDefault = (): number => Math.max(1, availableParallelism() - 1);
 
@@ -52,17 +54,18 @@ export function openShardPool({ shards, rules, memoryMib = 1024, entry, trouble 
       const abort = new AbortController();
       let reason = 'its thread ended';
       const task: ShardTask = { port: port2, rules };
-      pool
+      const ended = pool
         .run(task, { transferList: [port2], signal: abort.signal })
         .catch(error => {
           reason = error instanceof Error ? error.message : String(error);
         })
         .finally(() => port1.close());
       port1.on('message', heard);
-      // After the last message: what the shard said before it died has been heard.
+      // After the last message: what the shard said before it died has been heard. Why it died is known a little later.
       port1.on('close', () => {
         running.delete(index);
-        dead(reason);
+        const late = new Promise<void>(resolve => setTimeout(resolve, reasonMs).unref());
+        void Promise.race([ended, late]).then(() => dead(reason));
       });
       running.set(index, { tell: message => port1.postMessage(message), kill: () => abort.abort() });
       return { post: (message: ToShard) => port1.postMessage(message) };

@@ -21,12 +21,12 @@ import {
   type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
-import { adoptJob, endPatience, orphanJob, type Patience, resumeJob } from '../../machines/job.losses.ts';
+import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
 import { hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
-import type { Position } from '../../protocol/position.ts';
+import { origin, type Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
 import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
@@ -44,8 +44,8 @@ interface LiveJob {
 }
 
 interface OpenChunk {
-  readonly epoch: number;
-  readonly sequence: number;
+  /** Of the first event. */
+  position: Position;
   readonly events: string[];
   readonly effects: Effect[];
   creates: boolean;
@@ -77,6 +77,7 @@ export class Shard {
       live.chunk = null;
       this.#forgetIfDone(live);
     }
+    this.#streams.forgetLogs();
     const effects = this.#effects;
     this.#touched = new Set();
     this.#effects = [];
@@ -105,21 +106,19 @@ export class Shard {
       case 'jobFail':
         return this.#decided(input.jobId, job => failJob(job, input.code, input.message, input.at));
       case 'jobFenced':
-        this.#jobs.delete(input.jobId);
-        return;
+        return this.#jobFenced(input.jobId);
       case 'streamClosed':
         return this.#streamClosed(input);
       case 'streamDue':
         this.#effects.push(...this.#streams.openEarly(input.streamId));
         return;
       case 'streamPaused':
-        return this.#streams.pause(input.streamId);
+        return this.#streams.pause(input.streamId, input.turn);
       case 'streamWoken':
         this.#streamWoken(input);
         return;
       case 'streamEntries':
-        this.#effects.push(...this.#streams.catchUp(input.streamId, positioned(input.entries), input.last));
-        return;
+        return this.#streamEntries(input);
       case 'jobRestored':
         return this.#jobRestored(input);
       case 'streamRestored':
@@ -165,8 +164,7 @@ export class Shard {
     const live: LiveJob = { job, draft: null, chunk: null };
     this.#jobs.set(jobId, live);
     this.#streams.open(input.streamId, submitted);
-    const chunk = this.#chunkOf(live, { epoch: 1, number: 1 });
-    chunk.events.push(JSON.stringify(submitted));
+    const chunk = this.#chunkWith(live, submitted);
     chunk.creates = true;
     this.#carry(live, chunk, actions);
   }
@@ -303,8 +301,7 @@ export class Shard {
   #happen(live: LiveJob, event: JobEvent): void {
     const [job, actions] = evolve(live.job, event);
     live.job = job;
-    const chunk = this.#chunkOf(live, job.position);
-    chunk.events.push(JSON.stringify(event));
+    const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
@@ -314,15 +311,30 @@ export class Shard {
     for (const action of actions) chunk.effects.push(...effectsOf(action, live.job));
   }
 
-  #chunkOf(live: LiveJob, first: Position): OpenChunk {
+  #chunkOf(live: LiveJob): OpenChunk {
     this.#touched.add(live);
-    live.chunk ??= { epoch: first.epoch, sequence: first.number, events: [], effects: [], creates: false, ends: false };
+    live.chunk ??= { position: origin, events: [], effects: [], creates: false, ends: false };
     return live.chunk;
   }
 
-  #streamClosed({ streamId, at }: Input<'streamClosed'>): void {
-    const jobId = this.#streams.close(streamId);
-    if (jobId === null) return;
+  /** The chunk with the event that has just happened. */
+  #chunkWith(live: LiveJob, event: JobEvent): OpenChunk {
+    const chunk = this.#chunkOf(live);
+    if (chunk.events.length === 0) chunk.position = live.job.position;
+    chunk.events.push(JSON.stringify(event));
+    return chunk;
+  }
+
+  /** What it said in this batch is no news any more either. */
+  #jobFenced(jobId: string): void {
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) return;
+    this.#jobs.delete(jobId);
+    this.#touched.delete(live);
+  }
+
+  #streamClosed({ streamId, jobId, at }: Input<'streamClosed'>): void {
+    this.#streams.close(streamId);
     const live = this.#jobs.get(jobId);
     if (live === undefined) return;
     if (!isOver(live.job) && !this.#streams.watched(jobId)) {
@@ -331,28 +343,54 @@ export class Shard {
     this.#forgetIfDone(live);
   }
 
-  #streamWoken({ streamId, sent }: Input<'streamWoken'>): void {
+  #streamEntries({ streamId, turn, entries, last }: Input<'streamEntries'>): void {
+    const jobId = this.#streams.jobOf(streamId);
+    const live = jobId === null ? undefined : this.#jobs.get(jobId);
+    if (live === undefined) return;
+    const effects = this.#streams.catchUp(streamId, turn, positioned(entries), last);
+    // The end of it tells of events that are on their way to the log: it waits for them, as if they happened now.
+    if (last) this.#chunkOf(live).effects.push(...effects);
+    else this.#effects.push(...effects);
+  }
+
+  #streamWoken({ streamId, turn, sent }: Input<'streamWoken'>): void {
     const jobId = this.#streams.jobOf(streamId);
     const live = jobId === null ? undefined : this.#jobs.get(jobId);
     if (jobId === null || live === undefined) return;
-    this.#streams.wake(streamId, sent);
-    this.#effects.push({ kind: 'read', streamId, jobId, after: sent, until: live.job.position });
+    const after = this.#streams.wake(streamId, turn, sent);
+    if (after === null) return;
+    this.#effects.push({ kind: 'read', streamId, turn, jobId, after, until: live.job.position });
   }
 
-  #jobRestored({ jobId, entries, adopt, at, workerId }: Input<'jobRestored'>): void {
+  #jobRestored({ jobId, entries, adopted, at, workerId }: Input<'jobRestored'>): void {
     const job = this.#replayed(jobId, entries);
-    if (job === null) return;
+    if (job === null) return this.#letGo(jobId, workerId);
     const live: LiveJob = { job, draft: null, chunk: null };
     this.#jobs.set(jobId, live);
     this.#touched.add(live);
     this.#streams.remember(jobId, [...positioned(entries)]);
-    if (adopt !== undefined) this.#decided(jobId, now => adoptJob(now, adopt, at, this.#patience));
-    else if (workerId === undefined && job.state.context.workerId !== null) {
-      const holder = job.state.context.workerId;
-      this.#orphaned(jobId, holder, 'worker_lost', at);
-    }
     // Nothing of this needs an event to be acknowledged first: the log it follows from is.
-    for (const action of owed(live.job)) this.#effects.push(...effectsOf(action, live.job));
+    const again = adopted === true && job.state.value === 'orphaned';
+    for (const action of owed(job)) {
+      // After a restart all workers are away: how long a lost one is waited for counts from now.
+      if (!again || action.type === 'armDeadline') this.#effects.push(...effectsOf(action, job));
+    }
+    // A worker lost since a shard died is no matter of this: word of it is among the inputs that come next, behind the
+    // frames that it sent before.
+    if (adopted === true) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
+  }
+
+  /** A job whose log cannot be read back: nothing of it is held any more. Its callers are refused. */
+  #letGo(jobId: string, workerId: string | undefined): void {
+    if (workerId !== undefined) {
+      this.#effects.push({ kind: 'sendFrame', workerId, text: serialiseFrame({ type: 'cancel', job_id: jobId }) });
+    }
+    this.#effects.push(
+      { kind: 'dequeueJob', jobId },
+      { kind: 'disarmTimer', key: `job:${jobId}` },
+      { kind: 'disarmTimer', key: `patience:${jobId}` },
+      { kind: 'retireJob', jobId },
+    );
   }
 
   #replayed(jobId: string, entries: readonly LoggedEntry[]): Job | null {
@@ -366,14 +404,14 @@ export class Shard {
     }
   }
 
-  #streamRestored({ streamId, jobId, sent, opened }: Input<'streamRestored'>): void {
+  #streamRestored({ streamId, turn, jobId, sent, opened }: Input<'streamRestored'>): void {
     const live = this.#jobs.get(jobId);
     if (live === undefined) {
       const message = 'the log of this job cannot be read back';
       this.#effects.push({ kind: 'refuse', streamId, code: 'log_corrupt', message });
       return;
     }
-    this.#effects.push(...this.#streams.restore(streamId, live.job.submitted, sent, opened));
+    this.#effects.push(...this.#streams.restore(streamId, turn, live.job.submitted, sent, opened));
   }
 
   #forgetIfDone(live: LiveJob): void {
@@ -442,8 +480,8 @@ function resumeOf({ output, state: { context } }: Job): Resume {
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
   return {
     jobId: live.job.submitted.jobId,
-    epoch: chunk.epoch,
-    sequence: chunk.sequence,
+    epoch: chunk.position.epoch,
+    sequence: chunk.position.number,
     count: chunk.events.length,
     events: chunk.events.join(','),
     creates: chunk.creates,

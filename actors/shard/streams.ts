@@ -14,13 +14,19 @@ import {
   show,
 } from '../../machines/stream.ts';
 import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
-import type { Position } from '../../protocol/position.ts';
+import { comparePositions, origin, type Position } from '../../protocol/position.ts';
 import type { Effect } from '../../protocol/shard-messages.ts';
 
 interface LiveStream {
   stream: Stream;
   readonly jobId: string;
+  /** How often it was taken up again (shard-messages.ts): every effect names it, and inputs of another are late. */
+  turn: number;
   mode: 'live' | 'paused' | 'catching';
+  /** While catching, what the caller has: the log is shown to it from behind there. */
+  sent: Position;
+  /** The stream as it stood at some point that the caller has passed: catching up begins there, not at the job's start. */
+  kept: Stream;
   waiting: (readonly [JobEvent, Position])[];
 }
 
@@ -29,7 +35,7 @@ type Events = Iterable<readonly [JobEvent, Position]>;
 export class Streams {
   readonly #streams = new Map<number, LiveStream>();
   readonly #ofJob = new Map<string, Set<number>>();
-  /** Logs of jobs restored just now, for the streams restored after them. */
+  /** Logs of jobs restored in the batch at hand, for the streams restored after them. */
   readonly #logs = new Map<string, (readonly [JobEvent, Position])[]>();
 
   get size(): number {
@@ -37,7 +43,7 @@ export class Streams {
   }
 
   open(streamId: number, submitted: JobSubmitted): void {
-    this.#add(streamId, submitted.jobId, openStream(submitted));
+    this.#add(streamId, 0, submitted.jobId, openStream(submitted));
   }
 
   watched(jobId: string): boolean {
@@ -66,30 +72,40 @@ export class Streams {
     if (live === undefined || live.mode !== 'live') return [];
     const [stream, actions] = openEarly(live.stream);
     live.stream = stream;
-    return actions.map(action => effectOf(streamId, action, stream.position));
+    return actions.map(action => effectOf(streamId, live.turn, action, stream.position));
   }
 
-  pause(streamId: number): void {
+  pause(streamId: number, turn: number): void {
     const live = this.#streams.get(streamId);
-    if (live === undefined) return;
+    if (live === undefined || live.turn !== turn) return;
     live.mode = 'paused';
     live.waiting = [];
   }
 
-  wake(streamId: number, sent: Position): void {
+  /** Begins a new turn behind `sent`. Returns the position to read the log from; null when that turn is over already. */
+  wake(streamId: number, turn: number, sent: Position): Position | null {
     const live = this.#streams.get(streamId);
-    if (live === undefined) return;
+    if (live === undefined || live.turn >= turn) return null;
+    live.turn = turn;
     live.mode = 'catching';
     live.waiting = [];
-    live.stream = restoreStream(live.stream.answer.submitted, [], null, true);
-    live.stream = { ...live.stream, position: sent };
+    live.sent = sent;
+    [live.stream] = openEarly(live.kept);
+    return live.kept.position;
   }
 
-  catchUp(streamId: number, events: Events, last: boolean): Effect[] {
+  /** Shows what the log holds, and after the last of it what has happened since: that may not be in the log yet. */
+  catchUp(streamId: number, turn: number, events: Events, last: boolean): Effect[] {
     const live = this.#streams.get(streamId);
-    if (live === undefined || live.mode !== 'catching') return [];
+    if (live === undefined || live.mode !== 'catching' || live.turn !== turn) return [];
     const effects: Effect[] = [];
-    for (const [event, position] of events) this.#shown(streamId, live, event, position, effects);
+    for (const [event, position] of events) {
+      if (comparePositions(position, live.sent) > 0) this.#shown(streamId, live, event, position, effects);
+      else {
+        [live.stream] = show(live.stream, event, position);
+        live.kept = live.stream;
+      }
+    }
     if (!last) return effects;
     for (const [event, position] of live.waiting) this.#shown(streamId, live, event, position, effects);
     live.waiting = [];
@@ -113,17 +129,21 @@ export class Streams {
     this.#logs.set(jobId, log);
   }
 
+  forgetLogs(): void {
+    this.#logs.clear();
+  }
+
   /** A stream whose shard died: what the caller has not got yet is shown now. */
-  restore(streamId: number, submitted: JobSubmitted, sent: Position | null, opened: boolean): Effect[] {
+  restore(streamId: number, turn: number, submitted: JobSubmitted, sent: Position | null, opened: boolean): Effect[] {
     const log = this.#logs.get(submitted.jobId) ?? [];
-    const live = this.#add(streamId, submitted.jobId, restoreStream(submitted, log, sent, opened));
+    const live = this.#add(streamId, turn, submitted.jobId, restoreStream(submitted, log, sent, opened));
     const effects: Effect[] = [];
     for (const [event, position] of log) this.#shown(streamId, live, event, position, effects);
     return effects;
   }
 
-  #add(streamId: number, jobId: string, stream: Stream): LiveStream {
-    const live: LiveStream = { stream, jobId, mode: 'live', waiting: [] };
+  #add(streamId: number, turn: number, jobId: string, stream: Stream): LiveStream {
+    const live: LiveStream = { stream, jobId, turn, mode: 'live', sent: origin, kept: stream, waiting: [] };
     this.#streams.set(streamId, live);
     const ids = this.#ofJob.get(jobId);
     if (ids === undefined) this.#ofJob.set(jobId, new Set([streamId]));
@@ -135,19 +155,19 @@ export class Streams {
     if (isEnded(live.stream)) return;
     const [stream, actions] = show(live.stream, event, position);
     live.stream = stream;
-    for (const action of actions) effects.push(effectOf(streamId, action, position));
+    for (const action of actions) effects.push(effectOf(streamId, live.turn, action, position));
   }
 }
 
-function effectOf(streamId: number, action: StreamAction, position: Position): Effect {
+function effectOf(streamId: number, turn: number, action: StreamAction, position: Position): Effect {
   switch (action.type) {
     case 'respond':
       return { kind: 'respond', streamId, status: action.status, headers: action.headers, body: action.body };
     case 'open':
       return { kind: 'open', streamId, status: action.status, headers: action.headers };
     case 'write':
-      return { kind: 'write', streamId, text: action.text, position };
+      return { kind: 'write', streamId, turn, text: action.text, position };
     case 'end':
-      return { kind: 'end', streamId };
+      return { kind: 'end', streamId, turn, position };
   }
 }
