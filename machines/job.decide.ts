@@ -6,6 +6,7 @@
  */
 import type { JobEvent, JobRequest, OutputAppended, ToolCall, Usage } from '../protocol/job-events.ts';
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
+import { mayHaveStandby } from './job.context.ts';
 import { hasSaid } from './job.output.ts';
 import { isOver, type Job } from './job.ts';
 
@@ -92,8 +93,11 @@ export interface Assignment {
 export function assignJob(job: Job, { at, workerId, protocol, workerInstance, modelFile }: Assignment): Decision {
   if (isOver(job)) return no('over');
   if (job.state.value !== 'queued' && job.state.value !== 'orphaned') return no('not_queued');
-  // Only version 2 can be told what was said already.
-  if (job.state.value === 'orphaned' && protocol < 2 && hasSaid(job.output)) return no('not_queued');
+  if (job.state.value === 'orphaned') {
+    if (!mayHaveStandby(job.state.context)) return no('not_queued');
+    // Only version 2 can be told what was said already.
+    if (protocol < 2 && hasSaid(job.output)) return no('not_queued');
+  }
   return yes({
     type: 'job.assigned',
     at,
