@@ -74,7 +74,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
         shards: config.shards,
-        rules: workerRules(workerPolicy(config), config.jobTimeoutMs),
+        rules: workerRules(workerPolicy(config), config.jobTimeoutMs, { redialMs: config.redialGraceMs }),
         trouble: message => diagnostics.error(message),
       }),
     },

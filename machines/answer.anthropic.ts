@@ -83,6 +83,8 @@ export function showMessage(answer: MessageAnswer, event: JobEvent, opened: bool
     case 'job.adopted':
     case 'job.assigned':
     case 'job.requeued':
+    case 'job.orphaned':
+    case 'job.resumed':
       return [answer, nothing];
   }
 }

@@ -69,6 +69,8 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
     case 'job.adopted':
     case 'job.assigned':
     case 'job.requeued':
+    case 'job.orphaned':
+    case 'job.resumed':
       return [answer, nothing];
   }
 }

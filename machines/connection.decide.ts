@@ -6,6 +6,7 @@
  * jobs: one that comes here belongs to no job that this worker holds.
  */
 import { closeCodes } from '../protocol/codes.ts';
+import type { JobMark } from '../protocol/worker-frames.parts.ts';
 import {
   agreedVersion,
   type ConfigFrame,
@@ -27,6 +28,8 @@ export type ConnectionCommand =
       readonly message: string;
     }
   | { readonly type: 'judgeKey'; readonly at: number; readonly verdict: KeyVerdict }
+  /** The jobs that it goes on with. */
+  | { readonly type: 'answerClaims'; readonly at: number; readonly jobs: readonly JobMark[] }
   | { readonly type: 'passTimer'; readonly at: number; readonly name: TimerName }
   /** The front has heard nothing from the peer for too long. */
   | { readonly type: 'declareSilent'; readonly at: number }
@@ -34,7 +37,7 @@ export type ConnectionCommand =
   /** The socket is gone. */
   | { readonly type: 'loseSocket'; readonly at: number; readonly code: number };
 
-export type ConnectionRefusal = { readonly code: 'closed' | 'not_checking' | 'stale_timer' };
+export type ConnectionRefusal = { readonly code: 'closed' | 'not_checking' | 'not_claiming' | 'stale_timer' };
 export type ConnectionDecision =
   | { readonly ok: true; readonly events: readonly ConnectionEvent[] }
   | { readonly ok: false; readonly refusal: ConnectionRefusal };
@@ -54,6 +57,10 @@ export function decide(connection: Connection, command: ConnectionCommand): Conn
       return stateOf(connection) === 'checkingKey'
         ? yes(...judged(connection, command.verdict, at))
         : no('not_checking');
+    case 'answerClaims':
+      return stateOf(connection) === 'claiming'
+        ? yes({ type: 'claims.answered', at, jobs: command.jobs }, ...heldConfig(connection, at))
+        : no('not_claiming');
     case 'passTimer': {
       const event = passed(connection, command.name, at);
       return event === null ? no('stale_timer') : yes(event);
@@ -95,10 +102,10 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
       ? [helloReceived(frame, at)]
       : [close(at, closeCodes.notHello, 'the first frame must be hello')];
   }
-  if (state === 'checkingKey') {
+  if (state === 'checkingKey' || state === 'claiming') {
     return frame.type === 'config'
       ? [{ type: 'config.held', at, announced: announcedIn(frame) }]
-      : [{ type: 'frame.ignored', at, frame: frame.type, why: 'the key is not checked yet' }];
+      : [{ type: 'frame.ignored', at, frame: frame.type, why: 'it is not greeted yet' }];
   }
   switch (frame.type) {
     case 'heartbeat':
@@ -130,6 +137,7 @@ function helloReceived(frame: HelloFrame, at: number): ConnectionEvent {
     instance: two && frame.instance_id !== undefined && frame.instance_id !== '' ? short(frame.instance_id) : null,
     announced: announcedIn(frame),
     loading: two && frame.ready === false,
+    claims: two && frame.instance_id !== undefined ? (frame.jobs ?? []).slice(0, claimsMax) : [],
   };
 }
 
@@ -138,8 +146,14 @@ function judged(connection: Connection, verdict: KeyVerdict, at: number): Connec
   if (verdict !== 'right') return [{ type: 'key.refused', at, verdict }];
   if (role === 'tools') return [{ type: 'key.refused', at, verdict: 'unsupported' }];
   const accepted = { type: 'key.accepted', at } as const;
+  if (connection.state.context.claims.length > 0) return [accepted];
   if (held !== null) return [accepted, ...configured(connection, held, at)];
   return announced === null ? [accepted] : [accepted, ...modelChecked(connection, announced, at)];
+}
+
+function heldConfig(connection: Connection, at: number): ConnectionEvent[] {
+  const { held } = connection.state.context;
+  return held === null ? [] : configured(connection, held, at);
 }
 
 function configured(connection: Connection, announced: Announced, at: number): ConnectionEvent[] {
@@ -199,6 +213,10 @@ function passed(connection: Connection, name: TimerName, at: number): Connection
       return state === 'awaitingHello' ? close(at, closeCodes.helloTimeout, 'no hello came in time') : null;
     case 'key':
       return state === 'checkingKey' ? { type: 'key.refused', at, verdict: 'busy' } : null;
+    case 'claim':
+      return state === 'claiming'
+        ? close(at, closeCodes.tooManyConnections, 'the log is slow: try again in a few seconds')
+        : null;
     case 'settle':
       return state === 'settling' ? { type: 'worker.settled', at } : null;
     case 'drain':
@@ -210,6 +228,7 @@ function drained(connection: Connection, at: number): ConnectionDecision {
   switch (stateOf(connection)) {
     case 'awaitingHello':
     case 'checkingKey':
+    case 'claiming':
       return yes(close(at, closeCodes.goingAway, 'the router is shutting down'));
     case 'draining':
       return yes();
@@ -238,6 +257,9 @@ function announcedIn({ capabilities, model_file: modelFile }: HelloFrame | Confi
 
 /** A peer's words are kept for as long as it is connected, so their length has a bound. */
 const short = (text: string): string => (text.length <= 256 ? text : text.slice(0, 256));
+
+/** More jobs than a worker has slots and finished answers. */
+const claimsMax = 4096;
 
 /** A close reason has room for 123 bytes: plain characters, so that their number is their length. */
 const printable = (text: string): string => text.replace(/[^ -~]/g, '?').slice(0, 120);

@@ -3,7 +3,7 @@
  * limits it lives by. Not logged: data of the same style as job events, so that it can be tested and moved the same way.
  */
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
-import type { Policy } from '../protocol/worker-frames.parts.ts';
+import type { JobMark, Policy } from '../protocol/worker-frames.parts.ts';
 import type { RouterFrame, StatusFrame } from '../protocol/worker-frames.ts';
 
 export interface ConnectionLimits {
@@ -17,6 +17,8 @@ export interface ConnectionLimits {
   readonly drainMs: number;
   /** Most slots that a worker is given, whatever it announces. */
   readonly slotsMax: number;
+  /** How long the jobs that a worker still holds may take to answer: as long as the log may take to be written. */
+  readonly claimMs: number;
   /** How often, at most, `ack` is sent to a worker of version 2. */
   readonly ackIntervalMs: number;
 }
@@ -27,10 +29,11 @@ export const connectionLimits: ConnectionLimits = {
   settleMs: 100,
   drainMs: 300_000,
   slotsMax: 1_024,
+  claimMs: 10_000,
   ackIntervalMs: 100,
 };
 
-export type TimerName = 'hello' | 'key' | 'settle' | 'drain';
+export type TimerName = 'hello' | 'key' | 'claim' | 'settle' | 'drain';
 export type KeyRole = 'admin' | 'tools';
 
 /** What the worker said about itself, cut to bounded lengths. */
@@ -56,6 +59,8 @@ export interface ConnectionContext {
   readonly announced: Announced | null;
   /** A config that came before the verdict on the key. */
   readonly held: Announced | null;
+  /** Jobs that it held when it dialled in, until they are claimed. */
+  readonly claims: readonly JobMark[];
   /** It says that its model is not loaded. */
   readonly loading: boolean;
   /** Instant of the last event that changed the state: deadlines count from it. */
@@ -78,7 +83,10 @@ export type ConnectionTurn =
       readonly instance: string | null;
       readonly announced: Announced;
       readonly loading: boolean;
+      readonly claims: readonly JobMark[];
     }
+  /** Its claims are answered: these it goes on with. */
+  | { readonly type: 'claims.answered'; readonly at: number; readonly jobs: readonly JobMark[] }
   /** It came before the verdict on the key and is obeyed after it. */
   | { readonly type: 'config.held'; readonly at: number; readonly announced: Announced }
   | { readonly type: 'config.received'; readonly at: number; readonly announced: Announced }
@@ -124,6 +132,10 @@ export type ConnectionAction =
   | { readonly type: 'closeWorker'; readonly params: { readonly code: number; readonly reason: string } }
   | { readonly type: 'checkKey'; readonly params: { readonly role: KeyRole; readonly key: string } }
   | { readonly type: 'reportCount'; readonly params: { readonly countId: string; readonly tokens: number | null } }
+  | {
+      readonly type: 'claimJobs';
+      readonly params: { readonly offer: WorkerOffer; readonly jobs: readonly JobMark[] };
+    }
   | { readonly type: 'offerWorker'; readonly params: { readonly offer: WorkerOffer } }
   | { readonly type: 'withdrawWorker'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'armTimer'; readonly params: { readonly name: TimerName; readonly at: number } }

@@ -7,13 +7,14 @@
  *        │                       │                                                        draining ◀┘
  *        └── refused ────────────┴── from every state: refused (we close it), closed (it is gone) ──▶ closed
  *
- *   From checkingKey a worker of version 2 goes straight to ready, and one that announced no model yet to waiting.
+ *   From checkingKey a worker of version 2 goes straight to ready, and one that announced no model yet to waiting; one
+ *   that comes back with jobs goes through claiming, until each of them has said whether it goes on with this worker.
  *
  * C1. The worker is offered to the queue exactly while it is ready.
  * C2. A worker whose backend or model is `pending`, or that says it is not ready, is never ready here.
  * C3. Nothing but a close is sent before the hello, and no job is offered before `hello_ack`.
  * C4. The key is in `hello.received` and in the `checkKey` action, nowhere else: not in context, snapshot or notes.
- * C5. A timer is armed exactly while the state that it ends lasts: hello, key, settle, drain.
+ * C5. A timer is armed exactly while the state that it ends lasts: hello, key, claim, settle, drain.
  * C6. In `closed` nothing is asked for any more. `closeWorker` is asked for at most once.
  *
  * Connections are not logged: their events are data of the same style and end here. Heartbeats, progress and what was
@@ -24,7 +25,7 @@
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
-import type { RouterFrame } from '../protocol/worker-frames.ts';
+import type { HelloAckFrame } from '../protocol/worker-frames.ts';
 import {
   type Announced,
   type ConnectionAction,
@@ -58,6 +59,7 @@ const nowhere: ConnectionContext = {
   instance: null,
   announced: null,
   held: null,
+  claims: [],
   loading: false,
   changedAt: 0,
 };
@@ -68,6 +70,7 @@ const machine = setup({
     sendFrame: (_, _params: Params<'sendFrame'>) => undefined,
     closeWorker: (_, _params: Params<'closeWorker'>) => undefined,
     checkKey: (_, _params: Params<'checkKey'>) => undefined,
+    claimJobs: (_, _params: Params<'claimJobs'>) => undefined,
     offerWorker: (_, _params: Params<'offerWorker'>) => undefined,
     withdrawWorker: (_, _params: Params<'withdrawWorker'>) => undefined,
     armTimer: (_, _params: Params<'armTimer'>) => undefined,
@@ -93,9 +96,20 @@ const offer = { type: 'offerWorker', params: ({ context }: Given) => ({ offer: o
 const withdraw = { type: 'withdrawWorker', params: {} } as const;
 const acknowledge = { type: 'sendFrame', params: { frame: { type: 'config_ack', success: true } } } as const;
 const tellDrain = { type: 'sendFrame', params: { frame: { type: 'drain' } } } as const;
+const claim = {
+  type: 'claimJobs',
+  params: ({ context }: Given) => ({ offer: offerOf(context), jobs: context.claims }),
+} as const;
 const greet = {
   type: 'sendFrame',
   params: ({ context }: Given) => ({ frame: helloAck(context) }),
+} as const;
+
+const greetAgain = {
+  type: 'sendFrame',
+  params: ({ context, event }: Given & { event: Extract<ConnectionTurn, { type: 'claims.answered' }> }) => ({
+    frame: { ...helloAck(context), jobs: [...event.jobs] },
+  }),
 } as const;
 
 /** Ways out that every state has. */
@@ -151,12 +165,13 @@ export const connectionMachine = machine.createMachine({
         'hello.received': {
           target: 'checkingKey',
           actions: [
-            assign(({ event: { at, role, protocol, instance, announced, loading } }) => ({
+            assign(({ event: { at, role, protocol, instance, announced, loading, claims } }) => ({
               role,
               protocol,
               instance,
               announced,
               loading,
+              claims,
               changedAt: at,
             })),
             { type: 'checkKey', params: ({ event: { role, key } }) => ({ role, key }) },
@@ -171,6 +186,7 @@ export const connectionMachine = machine.createMachine({
         ...ends,
         'config.held': { actions: assign({ held: ({ event }) => event.announced }) },
         'key.accepted': [
+          { guard: ({ context }) => context.claims.length > 0, target: 'claiming', actions: 'touch' },
           { guard: ({ context }) => !isAble(context), target: 'waiting', actions: ['touch', greet] },
           { guard: ({ context }) => context.protocol < 2, target: 'settling', actions: ['touch', greet] },
           { target: 'ready', actions: ['touch', greet] },
@@ -185,6 +201,18 @@ export const connectionMachine = machine.createMachine({
             { type: 'closeWorker', params: ({ context, event }) => refusalOf(context.role, event.verdict).close },
           ],
         },
+      },
+    },
+    claiming: {
+      entry: [arm('claim', limits => limits.claimMs), claim],
+      exit: [disarm('claim'), assign({ claims: [] })],
+      on: {
+        ...ends,
+        'config.held': { actions: assign({ held: ({ event }) => event.announced }) },
+        'claims.answered': [
+          { guard: ({ context }) => !isAble(context), target: 'waiting', actions: ['touch', greetAgain] },
+          { target: 'ready', actions: ['touch', greetAgain] },
+        ],
       },
     },
     settling: {
@@ -330,7 +358,7 @@ function turned(connection: Connection, event: ConnectionTurn): [Connection, Con
   return [{ ...connection, state }, [...asked(actions), ...notes]];
 }
 
-function helloAck({ workerId, policy, protocol, limits, announced }: ConnectionContext): RouterFrame {
+function helloAck({ workerId, policy, protocol, limits, announced }: ConnectionContext): HelloAckFrame {
   const two = protocol >= 2 ? { protocol_version: protocol, ack_interval_ms: limits.ackIntervalMs } : {};
   return { type: 'hello_ack', success: true, gpu_id: workerId, policy: policyFor(policy, announced), ...two };
 }

@@ -10,7 +10,6 @@ import type { Position } from '../protocol/position.ts';
 import type { CompleteFrame, TokenFrame } from '../protocol/worker-frames.ts';
 import {
   acceptToken,
-  adoptJob,
   assignJob,
   cancelJob,
   completeJob,
@@ -19,10 +18,10 @@ import {
   expireJob,
   failAtWorker,
   failJob,
-  orphanJob,
   outputEvent,
   stopAtWorker,
 } from './job.decide.ts';
+import { type Claim, endPatience, orphanJob, resumeJob, takeOverJob } from './job.losses.ts';
 import { begin, evolve, type Job, type JobAction } from './job.ts';
 
 export const jobId = 'chatcmpl-7f1a91b5f8e95322ab8c4d912d09d479';
@@ -43,6 +42,9 @@ export type JobCommand =
   | { readonly kind: 'giveUp'; readonly from: Who; readonly code: string }
   | { readonly kind: 'stop'; readonly from: Who }
   | { readonly kind: 'orphan'; readonly from: Who; readonly reason: 'worker_lost' | 'worker_silent' }
+  /** One of the workers that were lost dials in again and says how far it had come, from what the log holds on. */
+  | { readonly kind: 'claim'; readonly former: number; readonly stranger: boolean; readonly ahead: number }
+  | { readonly kind: 'endPatience'; readonly early: boolean }
   | { readonly kind: 'cancel'; readonly reason: 'caller_gone' | 'requested' | 'shutdown' }
   | { readonly kind: 'fail'; readonly code: string }
   | { readonly kind: 'expire'; readonly at: number }
@@ -69,8 +71,17 @@ export function obey(life: JobLife, command: JobCommand): JobLife {
   const at = 1_000_000 + life.log.length;
   switch (command.kind) {
     case 'assign': {
-      const workerId = `worker-${job.state.context.attempt + 1}`;
-      return took(life, assignJob(job, { at, workerId, protocol: command.protocol }));
+      const number = job.state.context.attempt + 1;
+      const two = { workerInstance: `instance-${number}`, modelFile: 'sha256:1' };
+      const { protocol } = command;
+      const worker = { at, workerId: `worker-${number}`, protocol, ...(protocol >= 2 ? two : {}) };
+      return took(life, assignJob(job, worker));
+    }
+    case 'claim':
+      return took(life, resumeJob(job, claimOf(job, command, at)));
+    case 'endPatience': {
+      const { waitsUntilAt } = job.state.context;
+      return took(life, endPatience(job, command.early ? waitsUntilAt - 1 : Math.max(at, waitsUntilAt)));
     }
     case 'speak':
       return spoke(life, command, at);
@@ -93,8 +104,16 @@ export function obey(life: JobLife, command: JobCommand): JobLife {
     case 'expire':
       return took(life, expireJob(job, command.at));
     case 'adopt':
-      return took(life, adoptJob(job, { instance: 'router-2', boot: `boot-${life.log.length}` }, at));
+      return adopted(life, at);
   }
+}
+
+/** As a boot does that takes up what an earlier one left: it opens its epoch, reads, and then acts. */
+function adopted(life: JobLife, at: number): JobLife {
+  const decision = takeOverJob(life.job, at);
+  if (!decision.ok) return took(life, decision);
+  const boot = `boot-${life.log.length}`;
+  return took(happened(life, { type: 'job.adopted', at, instance: 'router-2', boot }), decision);
 }
 
 function took(life: JobLife, decision: Decision): JobLife {
@@ -131,6 +150,20 @@ function spoke(before: JobLife, { from, pieces }: Extract<JobCommand, { kind: 's
     draft = taken.piece;
   }
   return draft === null ? life : happened(life, outputEvent(life.job, draft, at));
+}
+
+function claimOf({ state: { context } }: Job, claim: Extract<JobCommand, { kind: 'claim' }>, at: number): Claim {
+  const { former, stranger, ahead } = claim;
+  const known = context.formers[former % Math.max(1, context.formers.length)];
+  return {
+    at,
+    workerId: `worker-${context.attempt + 1}`,
+    workerInstance: stranger ? 'stranger' : (known?.workerInstance ?? 'nobody'),
+    protocol: 2,
+    modelFile: 'sha256:1',
+    attempt: known?.attempt ?? 1,
+    seq: Math.max(0, (known?.seq ?? 0) + ahead),
+  };
 }
 
 const nameOf = ({ state: { context } }: Job, who: Who): string =>
@@ -193,6 +226,16 @@ export const anyCommand: fc.Arbitrary<JobCommand> = fc.oneof(
       reason: fc.constantFrom('worker_lost', 'worker_silent'),
     }),
   },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant('claim' as const),
+      former: fc.nat(1),
+      stranger: fc.oneof({ weight: 6, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+      ahead: fc.constantFrom(0, 1, 7, -1),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('endPatience' as const), early: fc.boolean() }) },
   { weight: 2, arbitrary: fc.constant<JobCommand>({ kind: 'adopt' }) },
   {
     weight: 1,

@@ -6,18 +6,17 @@
  */
 import type { JobEvent, JobRequest, OutputAppended, ToolCall, Usage } from '../protocol/job-events.ts';
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
-import { isOver, isRunning, type Job } from './job.ts';
+import { mayHaveStandby } from './job.context.ts';
+import { hasSaid } from './job.output.ts';
+import { isOver, type Job } from './job.ts';
 
 export type Refusal = { readonly code: 'over' | 'not_queued' | 'not_held' | 'stale' | 'repeated' | 'sequence_gap' };
 export type Decision =
   | { readonly ok: true; readonly events: readonly JobEvent[] }
   | { readonly ok: false; readonly refusal: Refusal };
 
-/** A job that lost this many workers in a row, with no output accepted in between, is failed (J4). */
-export const lostWorkersMax = 2;
-
-const no = (code: Refusal['code']): Decision => ({ ok: false, refusal: { code } });
-const yes = (...events: JobEvent[]): Decision => ({ ok: true, events });
+export const no = (code: Refusal['code']): Decision => ({ ok: false, refusal: { code } });
+export const yes = (...events: JobEvent[]): Decision => ({ ok: true, events });
 
 /** Text that arrived in one tick and becomes one event. */
 export interface Draft {
@@ -93,7 +92,12 @@ export interface Assignment {
 
 export function assignJob(job: Job, { at, workerId, protocol, workerInstance, modelFile }: Assignment): Decision {
   if (isOver(job)) return no('over');
-  if (job.state.value !== 'queued') return no('not_queued');
+  if (job.state.value !== 'queued' && job.state.value !== 'orphaned') return no('not_queued');
+  if (job.state.value === 'orphaned') {
+    if (!mayHaveStandby(job.state.context)) return no('not_queued');
+    // Only version 2 can be told what was said already.
+    if (protocol < 2 && hasSaid(job.output)) return no('not_queued');
+  }
   return yes({
     type: 'job.assigned',
     at,
@@ -158,22 +162,6 @@ export function stopAtWorker(job: Job, workerId: string, attempt: number | undef
   return yes({ type: 'job.failed', at, code: 'worker_error', message: 'the worker cancelled the job', by: 'worker' });
 }
 
-/** The job's worker is gone, or broke the sequence of its frames. */
-export function orphanJob(
-  job: Job,
-  workerId: string,
-  reason: 'worker_lost' | 'worker_silent' | 'router_restarted',
-  at: number,
-): Decision {
-  if (isOver(job)) return no('over');
-  if (job.state.context.workerId !== workerId) return no('not_held');
-  const said = job.output.text !== '' || job.output.reasoning !== '';
-  if (said) return yes(lost(at, 'the worker was lost in the middle of the answer'));
-  const losses = job.state.context.lostInARow + 1;
-  if (losses >= lostWorkersMax) return yes(lost(at, `${losses} workers in a row were lost with this job`));
-  return yes({ type: 'job.requeued', at, attempt: job.state.context.attempt, reason });
-}
-
 export function cancelJob(job: Job, reason: 'caller_gone' | 'requested' | 'shutdown', at: number): Decision {
   return isOver(job) ? no('over') : yes({ type: 'job.cancelled', at, reason });
 }
@@ -186,20 +174,6 @@ export function failJob(job: Job, code: string, message: string, at: number): De
 export function expireJob(job: Job, at: number): Decision {
   const { deadlineAt } = job.state.context;
   return isOver(job) || at < deadlineAt ? no('over') : yes({ type: 'job.expired', at, deadlineAt });
-}
-
-/** A new writer opens the next epoch (design §2a.3). Its predecessor's worker connections are gone. */
-export function adoptJob(job: Job, writer: { instance: string; boot: string }, at: number): Decision {
-  if (isOver(job)) return no('over');
-  const adopted: JobEvent = { type: 'job.adopted', at, ...writer };
-  const { workerId } = job.state.context;
-  if (!isRunning(job) || workerId === null) return yes(adopted);
-  const orphaned = orphanJob(job, workerId, 'router_restarted', at);
-  return orphaned.ok ? yes(adopted, ...orphaned.events) : yes(adopted);
-}
-
-function lost(at: number, message: string): JobEvent {
-  return { type: 'job.failed', at, code: 'worker_lost', message, by: 'router' };
 }
 
 /** What of `whole` was not said yet. A whole that is no continuation adds nothing: what was streamed stands. */

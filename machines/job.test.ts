@@ -4,7 +4,10 @@ import * as assert from 'uvu/assert';
 import { codes } from '../protocol/codes.ts';
 import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions } from '../protocol/position.ts';
-import { failAtWorker, lostWorkersMax } from './job.decide.ts';
+import { lostWorkersMax } from './job.context.ts';
+import { failAtWorker } from './job.decide.ts';
+import { resumeJob } from './job.losses.ts';
+import { idsFor } from './job.output.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
 import {
   anyCommand,
@@ -46,6 +49,8 @@ const complete = (frame: Extract<JobCommand, { kind: 'complete' }>['frame'] = {}
   frame,
 });
 const orphan: JobCommand = { kind: 'orphan', from: 'holder', reason: 'worker_lost' };
+const claim: JobCommand = { kind: 'claim', former: 0, stranger: false, ahead: 0 };
+const endPatience: JobCommand = { kind: 'endPatience', early: false };
 const expire: JobCommand = { kind: 'expire', at: deadlineAt };
 const cancel: JobCommand = { kind: 'cancel', reason: 'caller_gone' };
 
@@ -65,7 +70,8 @@ const essence = ({ submitted, state, output, position }: Job) => ({
   submitted,
   value: state.value,
   context: state.context,
-  output,
+  // The array behind the ids may be shared with a job that went on: only the length that is this job's counts.
+  output: { ...output, ids: output.ids.items.slice(0, output.ids.length) },
   position,
 });
 
@@ -77,6 +83,34 @@ const events: Record<string, JobEvent> = {
   'job.assigned': { type: 'job.assigned', at, attempt: 1, workerId: 'w', protocol: 2 },
   'output.appended': { type: 'output.appended', at, attempt: 1, kind: 'text', text: 'x', tokens: 1 },
   'job.requeued': { type: 'job.requeued', at, attempt: 1, reason: 'worker_lost' },
+  'job.orphaned': {
+    type: 'job.orphaned',
+    at,
+    attempt: 1,
+    reason: 'worker_lost',
+    seq: 0,
+    standbyAt: at,
+    waitsUntilAt: at + 9,
+  },
+  'job.orphaned by a gap': {
+    type: 'job.orphaned',
+    at,
+    attempt: 1,
+    reason: 'frames_lost',
+    seq: 0,
+    standbyAt: at,
+    waitsUntilAt: at + 9,
+  },
+  'job.resumed': {
+    type: 'job.resumed',
+    at,
+    attempt: 2,
+    began: 1,
+    workerId: 'w2',
+    workerInstance: 'i',
+    protocol: 2,
+    seq: 0,
+  },
   'job.completed': { type: 'job.completed', at, attempt: 1, finishReason: 'stop', usage },
   'job.failed by worker': { type: 'job.failed', at, code: 'worker_error', message: 'm', by: 'worker' },
   'job.failed by router': { type: 'job.failed', at, code: 'worker_lost', message: 'm', by: 'router' },
@@ -87,6 +121,8 @@ const states: Record<string, readonly JobCommand[]> = {
   queued: [],
   dispatched: [assign],
   generating: [assign, speak('x')],
+  orphaned: [assign, orphan],
+  resumed: [assign, orphan, claim],
   completed: [assign, complete()],
   failed: [{ kind: 'fail', code: 'log_full' }],
   cancelled: [cancel],
@@ -95,49 +131,58 @@ const states: Record<string, readonly JobCommand[]> = {
 
 /** The state that follows and what it asks for; `.` nothing changes, `!` the log is corrupt. */
 const table: Record<string, Record<string, string>> = {
-  'job.submitted': { queued: '!', dispatched: '!', generating: '!' },
+  'job.submitted': {},
   'job.adopted': {
     queued: '.',
+    orphaned: '.',
     dispatched: '.',
+    resumed: '.',
     generating: '.',
     completed: '.',
     failed: '.',
     cancelled: '.',
     expired: '.',
   },
-  'job.assigned': { queued: 'dispatched sendJob', dispatched: '!', generating: '!' },
-  'output.appended': { queued: '!', dispatched: 'generating', generating: '.' },
+  'job.assigned': { queued: 'dispatched sendJob', orphaned: 'dispatched disarmPatience sendJob' },
+  'output.appended': { dispatched: 'generating', resumed: 'generating', generating: '.' },
   'job.requeued': {
-    queued: '!',
+    orphaned: 'queued disarmPatience requestWorker',
     dispatched: 'queued cancelAtWorker freeSlot requestWorker',
+    resumed: 'queued cancelAtWorker freeSlot requestWorker',
     generating: 'queued cancelAtWorker freeSlot requestWorker',
   },
-  'job.completed': {
-    queued: '!',
-    dispatched: 'completed freeSlot finishJob',
-    generating: 'completed freeSlot finishJob',
+  'job.orphaned': {
+    orphaned: 'orphaned disarmPatience armPatience requestStandby',
+    dispatched: 'orphaned freeSlot armPatience requestStandby',
+    resumed: 'orphaned freeSlot armPatience requestStandby',
+    generating: 'orphaned freeSlot armPatience requestStandby',
   },
-  'job.failed by worker': {
-    queued: 'failed withdrawRequest finishJob',
-    dispatched: 'failed freeSlot finishJob',
-    generating: 'failed freeSlot finishJob',
+  'job.orphaned by a gap': {
+    orphaned: 'orphaned disarmPatience armPatience requestStandby',
+    dispatched: 'orphaned cancelAtWorker freeSlot armPatience requestStandby',
+    resumed: 'orphaned cancelAtWorker freeSlot armPatience requestStandby',
+    generating: 'orphaned cancelAtWorker freeSlot armPatience requestStandby',
   },
-  'job.failed by router': {
-    queued: 'failed withdrawRequest finishJob',
-    dispatched: 'failed cancelAtWorker freeSlot finishJob',
-    generating: 'failed cancelAtWorker freeSlot finishJob',
+  'job.resumed': {
+    orphaned: 'resumed disarmPatience withdrawRequest takeBack',
+    dispatched: 'resumed cancelAtWorker freeSlot takeBack',
   },
-  'job.cancelled': {
-    queued: 'cancelled withdrawRequest finishJob',
-    dispatched: 'cancelled cancelAtWorker freeSlot finishJob',
-    generating: 'cancelled cancelAtWorker freeSlot finishJob',
-  },
-  'job.expired': {
-    queued: 'expired withdrawRequest finishJob',
-    dispatched: 'expired cancelAtWorker freeSlot finishJob',
-    generating: 'expired cancelAtWorker freeSlot finishJob',
-  },
+  'job.completed': ended('completed', ''),
+  'job.failed by worker': { ...ended('failed', ''), ...waited('failed') },
+  'job.failed by router': { ...ended('failed', 'cancelAtWorker '), ...waited('failed') },
+  'job.cancelled': { ...ended('cancelled', 'cancelAtWorker '), ...waited('cancelled') },
+  'job.expired': { ...ended('expired', 'cancelAtWorker '), ...waited('expired') },
 };
+function ended(state: string, first: string): Record<string, string> {
+  const cell = `${state} ${first}freeSlot finishJob`;
+  return { dispatched: cell, resumed: cell, generating: cell };
+}
+function waited(state: string): Record<string, string> {
+  return {
+    queued: `${state} withdrawRequest finishJob`,
+    orphaned: `${state} disarmPatience withdrawRequest finishJob`,
+  };
+}
 
 test('every event in every state leads where the table says', () => {
   for (const [name, event] of Object.entries(events)) {
@@ -174,16 +219,34 @@ test('a job is submitted, asks for a worker and arms its deadline', () => {
 });
 
 test('a requeued job has no worker and asks again, before new jobs', () => {
-  const life = live(assign, orphan);
+  const life = live(assign1, orphan);
   assert.is(life.job.state.context.workerId, null);
   assert.equal(asked(life, 'requestWorker').at(-1)?.params, { jobId, model: 'auxot-demo', priority: 3, again: true });
 });
 
 test('N5: a job that loses two workers with nothing said in between is failed, not given to a third', () => {
-  const life = live(assign, orphan, assign, orphan);
+  const life = live(assign1, orphan, assign1, orphan);
   assert.is(life.job.state.value, 'failed');
   assert.is(asked(life, 'sendJob').length, lostWorkersMax);
   assert.match(JSON.stringify(last(life)), 'worker_lost');
+});
+
+test('N5: after two lost workers of version 2 no third is asked for, but either may still come back', () => {
+  const life = live(assign, orphan, assign, orphan);
+  assert.is(life.job.state.value, 'orphaned');
+  assert.is(asked(life, 'requestStandby').length, 1);
+  assert.equal(
+    life.job.state.context.formers.map(({ workerInstance, attempt }) => [workerInstance, attempt]),
+    [
+      ['instance-1', 1],
+      ['instance-2', 2],
+    ],
+  );
+  assert.is(obey(life, { ...claim, former: 0 }).job.state.value, 'resumed');
+  assert.is(obey(life, { ...claim, former: 1 }).job.state.value, 'resumed');
+  const over = obey(life, endPatience);
+  assert.is(over.job.state.value, 'failed');
+  assert.match(JSON.stringify(last(over)), '2 workers in a row');
 });
 
 test('output forgives the losses before it, and a new attempt numbers its frames from 1', () => {
@@ -192,6 +255,67 @@ test('output forgives the losses before it, and a new attempt numbers its frames
   assert.is(job.state.value, 'dispatched');
   assert.is(job.state.context.lostInARow, 1);
   assert.is(job.output.seq, 0);
+});
+
+test('a worker that comes back before its standby speaks has the job, and its frames go on in number', () => {
+  const life = live(assign, speak('a', 'b'), orphan, assign, claim);
+  const { job } = life;
+  assert.is(job.state.value, 'resumed');
+  assert.equal([job.state.context.attempt, job.state.context.began, job.output.seq], [3, 1, 2]);
+  assert.equal(asked(life, 'cancelAtWorker'), [
+    { type: 'cancelAtWorker', params: { jobId, workerId: 'worker-2', attempt: 2 } },
+  ]);
+  assert.is(obey(life, speak('c')).job.output.text, 'abc');
+});
+
+test('a worker that comes back after its standby has spoken has no claim, nor has one that never had the job', () => {
+  assert.equal(live(assign, speak('a'), orphan, assign, speak('b'), claim).refusals, ['not_held']);
+  assert.equal(live(assign, speak('a'), orphan, { ...claim, stranger: true }).refusals, ['stale']);
+  assert.equal(live(assign, speak('a'), orphan, { ...claim, ahead: -1 }).refusals, ['stale']);
+  assert.equal(live(assign, speak('a'), claim).refusals, ['not_held']);
+});
+
+test('a worker whose answer to a redial was lost may still go by its number before', () => {
+  const life = live(assign, speak('a'), orphan, claim, orphan);
+  const [former] = life.job.state.context.formers;
+  assert.equal([former?.began, former?.attempt], [1, 2]);
+  const decision = resumeJob(life.job, {
+    at,
+    workerId: 'w',
+    workerInstance: 'instance-1',
+    protocol: 2,
+    attempt: 1,
+    seq: 1,
+  });
+  assert.ok(decision.ok);
+});
+
+test('an orphaned job waits for its end: then it fails if something was said, and is queued anew if not', () => {
+  assert.equal(live(assign, orphan, { kind: 'endPatience', early: true }).refusals, ['not_held']);
+  assert.is(live(assign, orphan, endPatience).job.state.value, 'queued');
+  const failed = live(assign, speak('a'), orphan, endPatience);
+  assert.is(failed.job.state.value, 'failed');
+  assert.match(JSON.stringify(last(failed)), 'AUXOT_REDIAL_GRACE');
+});
+
+test('what was said is not given to a worker of version 1', () => {
+  assert.equal(live(assign, speak('a'), orphan, assign1).refusals, ['not_queued']);
+  assert.is(live(assign, orphan, assign1).job.state.value, 'dispatched');
+});
+
+test('ids are kept while they are of one model file, and then say all of the output', () => {
+  const { job } = live(assign, speak('a', 'bcd'), orphan, assign, speak('e'));
+  assert.equal(idsFor(job.output, 'sha256:1'), [1, 3, 1]);
+  assert.is(idsFor(job.output, 'sha256:2'), null);
+  assert.is(idsFor(live(assign1, speak('a')).job.output, null), null);
+});
+
+test('a router that ends says nothing about the workers: its restarts are no losses', () => {
+  const adopt: JobCommand = { kind: 'adopt' };
+  const { job } = live(assign, speak('a'), adopt, claim, adopt, adopt, claim, adopt);
+  assert.is(job.state.value, 'orphaned');
+  assert.is(job.state.context.lostInARow, 0);
+  assert.ok(job.state.context.standbyAt > 1_000_000, 'workers get a moment to come back');
 });
 
 test('N16: frames from a worker that does not hold the job, or of a former attempt, are refused', () => {
@@ -345,7 +469,7 @@ test('usage counts reused prompt tokens as input, and tokens said when the worke
 });
 
 test('another writer opens the next epoch, and the worker of the one before is lost', () => {
-  const life = live(assign, { kind: 'adopt' });
+  const life = live(assign1, { kind: 'adopt' });
   assert.equal(
     life.log.map(([{ type }, { epoch, number }]) => [type, epoch, number]),
     [
@@ -377,8 +501,17 @@ test('what is still owed is read from the state', () => {
   assert.equal(kinds(live()), ['armDeadline', 'requestWorker']);
   assert.equal(kinds(live(assign)), ['armDeadline']);
   assert.equal(kinds(live(assign, speak('a'))), ['armDeadline']);
+  assert.equal(kinds(live(assign, speak('a'), orphan)), ['armDeadline', 'armPatience', 'requestStandby']);
+  assert.equal(kinds(live(assign, orphan, assign, orphan)), ['armDeadline', 'armPatience']);
   assert.equal(kinds(live(cancel)), []);
 });
+
+/** Whether the queue has the job, from what the machine asked of it. */
+const waits = ({ actions }: JobLife): boolean =>
+  actions.reduce((waiting, { type }) => {
+    if (type === 'requestWorker' || type === 'requestStandby') return true;
+    return type === 'withdrawRequest' || type === 'sendJob' ? false : waiting;
+  }, false);
 
 test('no sequence of commands breaks an invariant', () => {
   fc.assert(
@@ -388,24 +521,23 @@ test('no sequence of commands breaks an invariant', () => {
         const before = life;
         life = obey(life, command);
         const { state } = life.job;
-        const running = state.value === 'dispatched' || state.value === 'generating';
+        const running = ['dispatched', 'resumed', 'generating'].includes(state.value);
         assert.is(state.context.workerId !== null, running, 'J1');
         assert.is(isRunning(life.job), running, 'J1');
         assert.ok(state.context.attempt >= before.job.state.context.attempt, 'J2');
         if (isOver(before.job)) assert.is(life.log, before.log, 'J3');
-        const sent = asked(life, 'sendJob').length;
-        assert.is(sent, state.context.attempt, 'J2: one dispatch an attempt');
-        assert.is(asked(life, 'freeSlot').length, sent - (running ? 1 : 0), 'each slot is freed once');
+        const held = asked(life, 'sendJob').length + asked(life, 'takeBack').length;
+        assert.is(held, state.context.attempt, 'J2: one dispatch or resumption an attempt');
+        assert.is(asked(life, 'freeSlot').length, held - (running ? 1 : 0), 'each slot is freed once');
         assert.is(asked(life, 'finishJob').length, isOver(life.job) ? 1 : 0, 'J3');
-        assert.is(
-          asked(life, 'requestWorker').length - sent,
-          state.value === 'queued' || asked(life, 'withdrawRequest').length > 0 ? 1 : 0,
-        );
+        const { formers, lostInARow } = state.context;
+        if (state.value === 'generating') assert.equal([formers, lostInARow], [[], 0], 'J6');
+        if (state.value === 'dispatched') assert.ok(lostInARow < lostWorkersMax, 'J4');
+        const asks = state.value === 'queued' || (state.value === 'orphaned' && lostInARow < lostWorkersMax);
+        assert.is(waits(life), asks, 'J7');
       }
       const kinds = types(life);
       assert.is(kinds.filter(isTerminal).length, isOver(life.job) ? 1 : 0, 'J3');
-      const silentLosses = kinds.join(' ').match(/job\.assigned (?:job\.adopted )*job\.requeued/g) ?? [];
-      assert.ok(silentLosses.length < lostWorkersMax, 'J4');
       for (const [index, [event, position]] of life.log.entries()) {
         const before = life.log[index - 1]?.[1];
         if (before === undefined) continue;
@@ -445,7 +577,7 @@ test('what was said is what the log holds, and nothing is said of an attempt tha
       assert.is(job.output.reasoning, said('reasoning'));
       let attempt = 0;
       for (const [event] of log) {
-        if (event.type === 'job.assigned') attempt = event.attempt;
+        if (event.type === 'job.assigned' || event.type === 'job.resumed') attempt = event.attempt;
         if ('attempt' in event) assert.is(event.attempt, attempt, event.type);
       }
     }),

@@ -4,70 +4,43 @@
  *              ┌──────────requeued───────────┐
  *              ▼                             │
  *   queued ──assigned──▶ dispatched ──output──▶ generating ──completed──▶ completed
- *     │                      └───────completed──────┘
+ *                         ▲  │  │                │  ▲
+ *                assigned │  │  └────orphaned────┤  │ output
+ *                         │  │ resumed           ▼  │
+ *                     orphaned ────resumed────▶ resumed     (a worker of version 2: lost, and come back)
  *     └── failed, cancelled, expired: from every state that is not final ──▶ failed | cancelled | expired
  *
- * J1. A job has a worker exactly while it is dispatched or generating.
- * J2. `attempt` counts assignments and never falls.
+ * J1. A job has a worker exactly while it is dispatched, resumed or generating.
+ * J2. `attempt` counts assignments and resumptions and never falls.
  * J3. Exactly one terminal event; nothing follows it, but for `job.adopted` by a boot that came too late, which changes nothing.
- * J4. A job that loses two workers with no output accepted in between is not given to a third (job.decide.ts).
+ * J4. A job that loses two workers with no output accepted in between is not given to a third (job.losses.ts).
  * J5. Each event has the number after the one before it; a new epoch starts again at 1.
+ * J6. `formers` are the workers that may come back by redial: those lost since output was last accepted. So from the first
+ *     word of a standby on nobody else has a claim.
+ * J7. An orphaned job asks for a worker unless J4 forbids it, and its wait has an end.
  *
  * Text is kept beside the machine, in `output`: a piece of text is no decision, and `transition` costs too much for it.
  */
-import { assign, type SnapshotFrom, setup } from 'xstate';
-import type { JobEvent, JobSubmitted, OutputAppended } from '../protocol/job-events.ts';
+import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
+import type { JobEvent, JobOrphaned, JobSubmitted } from '../protocol/job-events.ts';
 import type { Position } from '../protocol/position.ts';
+import { emptyContext, type JobContext, mayHaveStandby, orphaned, placed, resumed, standbyOf } from './job.context.ts';
+import { type Output, outputAfter, said, silence } from './job.output.ts';
 import { type AskedAction, pure } from './pure.ts';
-
-export interface JobContext {
-  readonly jobId: string;
-  readonly model: string;
-  readonly priority: number;
-  readonly deadlineAt: number;
-  readonly attempt: number;
-  readonly workerId: string | null;
-  /** Version of the worker protocol that its worker speaks. */
-  readonly protocol: number;
-  /** Workers lost since output was last accepted. */
-  readonly lostInARow: number;
-  /** Boots that have written this log, so the epoch it is in. */
-  readonly writers: number;
-}
-
-/** What the model said so far. */
-export interface Output {
-  readonly text: string;
-  readonly reasoning: string;
-  readonly tokens: number;
-  readonly reasoningTokens: number;
-  /** The last sequence number of this attempt's frames (version 2); 0 before the first. */
-  readonly seq: number;
-  /** `tokens` when the attempt began. */
-  readonly tokensBefore: number;
-}
 
 /** What the machine asks for, as data; the actor does it by `type`. */
 export type JobAction =
   | { type: 'requestWorker'; params: { jobId: string; model: string; priority: number; again: boolean } }
+  | { type: 'requestStandby'; params: { jobId: string; model: string; priority: number; notBeforeAt: number } }
   | { type: 'withdrawRequest'; params: { jobId: string } }
   | { type: 'sendJob'; params: { jobId: string; workerId: string; attempt: number; protocol: number } }
   | { type: 'cancelAtWorker'; params: { jobId: string; workerId: string; attempt: number } }
   | { type: 'freeSlot'; params: { jobId: string; workerId: string } }
+  | { type: 'takeBack'; params: { jobId: string; workerId: string } }
   | { type: 'armDeadline'; params: { jobId: string; at: number } }
+  | { type: 'armPatience'; params: { jobId: string; at: number } }
+  | { type: 'disarmPatience'; params: { jobId: string } }
   | { type: 'finishJob'; params: { jobId: string } };
-
-const emptyContext: JobContext = {
-  jobId: '',
-  model: '',
-  priority: 0,
-  deadlineAt: 0,
-  attempt: 0,
-  workerId: null,
-  protocol: 1,
-  lostInARow: 0,
-  writers: 1,
-};
 
 type Params<T extends JobAction['type']> = Extract<JobAction, { type: T }>['params'];
 
@@ -79,12 +52,19 @@ const machine = setup({
     sendJob: (_, _params: Params<'sendJob'>) => undefined,
     cancelAtWorker: (_, _params: Params<'cancelAtWorker'>) => undefined,
     freeSlot: (_, _params: Params<'freeSlot'>) => undefined,
+    requestStandby: (_, _params: Params<'requestStandby'>) => undefined,
+    takeBack: (_, _params: Params<'takeBack'>) => undefined,
     armDeadline: (_, _params: Params<'armDeadline'>) => undefined,
+    armPatience: (_, _params: Params<'armPatience'>) => undefined,
+    disarmPatience: (_, _params: Params<'disarmPatience'>) => undefined,
     finishJob: (_, _params: Params<'finishJob'>) => undefined,
-    dropWorker: assign({ workerId: null }),
+    dropWorker: assign({ workerId: null, workerInstance: null, modelFile: null }),
     countLoss: assign({ lostInARow: ({ context }) => context.lostInARow + 1 }),
-    forgetLosses: assign({ lostInARow: 0 }),
+    forgetLosses: assign({ lostInARow: 0, formers: [] }),
     countWriter: assign({ writers: ({ context }) => context.writers + 1 }),
+    assignWorker: assign(({ event }) => (event.type === 'job.assigned' ? placed(event) : {})),
+    orphan: assign(({ context, event }) => (event.type === 'job.orphaned' ? orphaned(context, event) : {})),
+    resume: assign(({ context, event }) => (event.type === 'job.resumed' ? resumed(context, event) : {})),
   },
 });
 
@@ -112,12 +92,25 @@ const cancel = {
 /** Leaving a worker: the slot is free, and the job has no worker any more (J1). */
 const leave = [free, 'dropWorker'] as const;
 
+const takeBack = {
+  type: 'takeBack',
+  params: ({ context }: { context: JobContext }) => ({ jobId: context.jobId, workerId: context.workerId ?? '' }),
+} as const;
+
 const running = {
   'job.requeued': {
     target: 'queued',
     // A worker that left a frame out still runs the job, in a slot that is free from now on; one that is gone reads nothing.
     actions: [cancel, ...leave, 'countLoss'],
   },
+  'job.orphaned': [
+    {
+      guard: ({ event }: { event: JobOrphaned }) => event.reason === 'frames_lost',
+      target: 'orphaned',
+      actions: [cancel, free, 'orphan'],
+    },
+    { target: 'orphaned', actions: [free, 'orphan'] },
+  ],
   'job.completed': { target: 'completed', actions: [...leave] },
   'job.cancelled': { target: 'cancelled', actions: [cancel, ...leave] },
   'job.expired': { target: 'expired', actions: [cancel, ...leave] },
@@ -153,12 +146,28 @@ export const jobMachine = machine.createMachine({
       on: {
         'job.assigned': {
           target: 'dispatched',
-          actions: assign(({ event }) => ({
-            attempt: event.attempt,
-            workerId: event.workerId,
-            protocol: event.protocol,
-          })),
+          actions: 'assignWorker',
         },
+        'job.failed': { target: 'failed', actions: withdraw },
+        'job.cancelled': { target: 'cancelled', actions: withdraw },
+        'job.expired': { target: 'expired', actions: withdraw },
+        'job.adopted': { actions: 'countWriter' },
+      },
+    },
+    orphaned: {
+      entry: [
+        { type: 'armPatience', params: ({ context }) => ({ jobId: context.jobId, at: context.waitsUntilAt }) },
+        enqueueActions(({ context, enqueue }) => {
+          if (mayHaveStandby(context)) enqueue({ type: 'requestStandby', params: standbyOf(context) });
+        }),
+      ],
+      exit: { type: 'disarmPatience', params: ({ context }) => ({ jobId: context.jobId }) },
+      on: {
+        'job.assigned': { target: 'dispatched', actions: 'assignWorker' },
+        'job.resumed': { target: 'resumed', actions: [withdraw, 'resume', takeBack] },
+        // The patience is over, and nothing was said that would be lost.
+        'job.requeued': { target: 'queued', actions: assign({ formers: [] }) },
+        'job.orphaned': { target: 'orphaned', reenter: true, actions: 'orphan' },
         'job.failed': { target: 'failed', actions: withdraw },
         'job.cancelled': { target: 'cancelled', actions: withdraw },
         'job.expired': { target: 'expired', actions: withdraw },
@@ -175,6 +184,18 @@ export const jobMachine = machine.createMachine({
           protocol: context.protocol,
         }),
       },
+      on: {
+        ...running,
+        'output.appended': { target: 'generating', actions: 'forgetLosses' },
+        // A former worker was faster than this one: it never stopped.
+        'job.resumed': { target: 'resumed', actions: [cancel, free, 'resume', takeBack] },
+        'job.failed': [
+          { guard: ({ event }) => event.by === 'worker', target: 'failed', actions: [...leave] },
+          { target: 'failed', actions: [cancel, ...leave] },
+        ],
+      },
+    },
+    resumed: {
       on: {
         ...running,
         'output.appended': { target: 'generating', actions: 'forgetLosses' },
@@ -228,8 +249,7 @@ export class ReplayError extends Error {
 /** The job that `job.submitted` begins, and what it asks for. */
 export function begin(event: JobSubmitted): [Job, JobAction[]] {
   const [state, actions] = steps.initial(event);
-  const output = { text: '', reasoning: '', tokens: 0, reasoningTokens: 0, seq: 0, tokensBefore: 0 };
-  return [{ submitted: event, state, output, position: { epoch: 1, number: 1 } }, asked(actions)];
+  return [{ submitted: event, state, output: silence(), position: { epoch: 1, number: 1 } }, asked(actions)];
 }
 
 /** Applies one logged event. It has no opinion: whatever is in the log has happened. */
@@ -269,6 +289,12 @@ export function owed(job: Job): JobAction[] {
   if (isOver(job)) return [];
   const deadline: JobAction = { type: 'armDeadline', params: { jobId, at: deadlineAt } };
   if (isRunning(job)) return [deadline];
+  if (job.state.value === 'orphaned') {
+    const { context } = job.state;
+    const patience: JobAction = { type: 'armPatience', params: { jobId, at: context.waitsUntilAt } };
+    if (!mayHaveStandby(context)) return [deadline, patience];
+    return [deadline, patience, { type: 'requestStandby', params: standbyOf(context) }];
+  }
   return [deadline, { type: 'requestWorker', params: { jobId, model, priority, again: true } }];
 }
 
@@ -276,24 +302,6 @@ function next(position: Position, event: JobEvent): Position {
   return event.type === 'job.adopted'
     ? { epoch: position.epoch + 1, number: 1 }
     : { epoch: position.epoch, number: position.number + 1 };
-}
-
-function outputAfter(output: Output, event: JobEvent): Output {
-  if (event.type === 'output.appended') return said(output, event);
-  if (event.type === 'job.assigned') return { ...output, seq: 0, tokensBefore: output.tokens };
-  return output;
-}
-
-function said(output: Output, event: OutputAppended): Output {
-  const reasoning = event.kind === 'reasoning';
-  return {
-    text: reasoning ? output.text : output.text + event.text,
-    reasoning: reasoning ? output.reasoning + event.text : output.reasoning,
-    tokens: output.tokens + event.tokens,
-    reasoningTokens: reasoning ? output.reasoningTokens + event.tokens : output.reasoningTokens,
-    seq: event.seq ?? output.seq,
-    tokensBefore: output.tokensBefore,
-  };
 }
 
 // The names declared in setup(), with the params typed there.

@@ -5,7 +5,15 @@
  * effects are at least once after a recovery, and a second time must be harmless.
  */
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
-import { evolve, type Queue, type QueueAction, type QueueEvent, suits } from './queue.ts';
+import {
+  evolve,
+  type Queue,
+  type QueueAction,
+  type QueueEvent,
+  type QueueWorker,
+  suits,
+  type WaitingJob,
+} from './queue.ts';
 
 export type QueueCommand =
   | {
@@ -15,7 +23,11 @@ export type QueueCommand =
       readonly model: string;
       readonly priority: number;
       readonly again: boolean;
+      readonly continues?: boolean;
+      readonly modelFile?: string | null;
     }
+  /** A worker has a job of its own back; wherever the queue has it, it is there no more. */
+  | { readonly type: 'claimJob'; readonly at: number; readonly jobId: string; readonly workerId: string }
   /** The job has ended while it waited. */
   | { readonly type: 'dequeueJob'; readonly at: number; readonly jobId: string }
   | { readonly type: 'freeSlot'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -41,12 +53,22 @@ export function decide(queue: Queue, command: QueueCommand): QueueDecision {
   const { at } = command;
   switch (command.type) {
     case 'enqueueJob': {
-      const { jobId, model, priority, again } = command;
+      const { jobId, model, priority, again, continues = false, modelFile = null } = command;
       if (queue.jobs.has(jobId)) return no('known_job');
       if (!again && queue.closed) return no('shutting_down');
       // Jobs that a free slot awaits do not wait: they are matched in this very tick.
       if (!again && queue.waiting.length - queue.freeSlots >= queue.waitingMax) return no('queue_full');
-      return yes({ type: 'job.enqueued', at, jobId, model, priority, again });
+      return yes({ type: 'job.enqueued', at, jobId, model, priority, again, continues, modelFile });
+    }
+    case 'claimJob': {
+      const { jobId, workerId } = command;
+      if (!queue.workers.has(workerId)) return no('unknown_worker');
+      const holder = queue.jobs.get(jobId);
+      if (holder === workerId) return yes();
+      const claimed = { type: 'job.claimed', at, jobId, workerId } as const;
+      if (holder === undefined) return yes(claimed);
+      if (holder === null) return yes({ type: 'job.dequeued', at, jobId }, claimed);
+      return yes({ type: 'slot.freed', at, jobId, workerId: holder }, claimed);
     }
     case 'dequeueJob': {
       const { jobId } = command;
@@ -107,7 +129,7 @@ function matches(queue: Queue, at: number): QueueEvent[] {
   let next = queue;
   for (const job of queue.waiting) {
     if (next.free.length === 0) break;
-    const worker = next.free.find(({ offer }) => suits(job, offer));
+    const worker = bestFor(job, next.free);
     // Nothing suits this job: one behind it may still find its worker.
     if (worker === undefined) continue;
     const event = { type: 'job.matched', at, jobId: job.jobId, workerId: worker.workerId } as const;
@@ -115,6 +137,12 @@ function matches(queue: Queue, at: number): QueueEvent[] {
     events.push(event);
   }
   return events;
+}
+
+/** `free` has the best first; but what was said goes on exactly only where its tokens mean the same. */
+function bestFor(job: WaitingJob, free: readonly QueueWorker[]): QueueWorker | undefined {
+  const exact = job.modelFile === null ? undefined : free.find(({ offer }) => offer.modelFile === job.modelFile);
+  return exact ?? free.find(({ offer }) => suits(job, offer));
 }
 
 const same = (a: WorkerOffer, b: WorkerOffer): boolean =>

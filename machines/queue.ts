@@ -2,7 +2,7 @@
  * The router's queue: jobs that wait for a slot, and workers with the jobs they hold.
  *
  *              enqueued            matched             slot freed
- *   unknown ────────────▶ waiting ────────▶ held by W ────────────▶ unknown
+ *   unknown ────────────▶ waiting ────────▶ held by W ────────────▶ unknown ──claimed──▶ held by W
  *      ▲                     │                  │
  *      └─────dequeued────────┴─── worker left ──┘        (the job's own machine then asks again)
  *
@@ -11,6 +11,7 @@
  *
  * Q1. A job is waiting, or held by exactly one worker, or unknown.
  * Q2. A worker never gets a job beyond its slots. After its slots were lowered it holds more, and gets none until below.
+ *     So does one that comes back with jobs that it never stopped.
  * Q3. Only an open worker gets jobs; a withdrawn one keeps those it holds.
  * Q4. Jobs are matched by priority (greater first), then those queued again, then in the order they came.
  * Q5. Jobs that would have to wait are never more than `waitingMax`, but for jobs queued again: those were accepted.
@@ -30,6 +31,10 @@ export interface WaitingJob {
   readonly priority: number;
   /** Has been queued before, and lost its worker. */
   readonly again: boolean;
+  /** Something was said already: only a worker that can be told so (version 2) may have it. */
+  readonly continues: boolean;
+  /** The model file of what was said: a worker with the same one goes on exactly. */
+  readonly modelFile: string | null;
   readonly enqueuedAt: number;
   /** Order of arrival. */
   readonly number: number;
@@ -75,7 +80,11 @@ export type QueueEvent =
       readonly model: string;
       readonly priority: number;
       readonly again: boolean;
+      readonly continues?: boolean;
+      readonly modelFile?: string | null;
     }
+  /** A worker that came back has the job, which waits or is held elsewhere or is not known here. */
+  | { readonly type: 'job.claimed'; readonly at: number; readonly jobId: string; readonly workerId: string }
   | { readonly type: 'job.dequeued'; readonly at: number; readonly jobId: string }
   | { readonly type: 'job.matched'; readonly at: number; readonly jobId: string; readonly workerId: string }
   | { readonly type: 'slot.freed'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -115,9 +124,9 @@ export const newQueue = (waitingMax: number): Queue => ({
   matches: 0,
 });
 
-/** Whether the worker may run the job. Any worker runs any job: the reference ignores the request's model too. */
-export function suits(_job: WaitingJob, _offer: WorkerOffer): boolean {
-  return true;
+/** Whether the worker may run the job. Any worker runs any new job: the reference ignores the request's model too. */
+export function suits({ continues }: WaitingJob, { protocol }: WorkerOffer): boolean {
+  return !continues || protocol >= 2;
 }
 
 /** The worker that holds the job; null while it waits, undefined when the queue does not know it. */
@@ -135,6 +144,13 @@ export function evolve(queue: Queue, event: QueueEvent): [Queue, QueueAction[]] 
       return [{ ...unwaiting(queue, event.jobId), jobs: queue.jobs.without(event.jobId) }, []];
     case 'job.matched':
       return matched(queue, event);
+    case 'job.claimed': {
+      const { jobId, workerId } = event;
+      const worker = workerOf(queue, workerId);
+      if (queue.jobs.has(jobId)) throw broken(event.type, `job ${jobId} is known already`);
+      const next = replaced(queue, worker, { ...worker, held: [...worker.held, jobId] });
+      return [{ ...next, jobs: next.jobs.with(jobId, workerId), heldCount: next.heldCount + 1 }, []];
+    }
     case 'slot.freed': {
       const worker = workerOf(queue, event.workerId);
       const held = worker.held.filter(id => id !== event.jobId);
@@ -200,10 +216,10 @@ export const queueCounts = ({ waiting, openWorkers, openSlots, heldCount, freeSl
 });
 
 function enqueued(queue: Queue, event: Extract<QueueEvent, { type: 'job.enqueued' }>): Queue {
-  const { at, jobId, model, priority, again } = event;
+  const { at, jobId, model, priority, again, continues = false, modelFile = null } = event;
   if (queue.jobs.has(jobId)) throw broken(event.type, `job ${jobId} is known already`);
   const number = queue.arrivals + 1;
-  const job: WaitingJob = { jobId, model, priority, again, enqueuedAt: at, number };
+  const job: WaitingJob = { jobId, model, priority, again, continues, modelFile, enqueuedAt: at, number };
   const waiting = inserted(queue.waiting, job, servedBefore);
   return { ...queue, waiting, jobs: queue.jobs.with(jobId, null), arrivals: number };
 }

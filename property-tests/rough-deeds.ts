@@ -14,7 +14,7 @@ export type Deed =
   | { readonly do: 'leave' | 'slow' | 'drain' | 'trickle'; readonly who: number }
   | { readonly do: 'join'; readonly protocol: number; readonly slots: number }
   | { readonly do: 'say'; readonly who: number; readonly run: number; readonly saying: Saying }
-  | { readonly do: 'drop' | 'mute'; readonly who: number }
+  | { readonly do: 'drop' | 'mute' | 'redial'; readonly who: number }
   /** A set of shards, as bits; the bit above them: of the router before the last. */
   | { readonly do: 'kill'; readonly shards: number }
   | { readonly do: 'store'; readonly down: boolean }
@@ -68,6 +68,7 @@ const join: fc.Arbitrary<Deed> = fc.record({
   slots: fc.integer({ min: 1, max: 3 }),
 });
 const lose: fc.Arbitrary<Deed> = fc.record({ do: fc.constantFrom('drop', 'mute'), who });
+const redial: fc.Arbitrary<Deed> = fc.record({ do: fc.constant('redial' as const), who });
 const kill: fc.Arbitrary<Deed> = fc.record({
   do: fc.constant('kill' as const),
   shards: fc.integer({ min: 1, max: 7 }),
@@ -104,7 +105,21 @@ const anything = weighed<Deed>(
   [1, forget],
   [4, wait(5, 30, 150, 1_500, 11_000, 21_000)],
   [1, boot],
+  [1, redial],
   [3, rest],
+);
+/** Workers that come, go, and come back. */
+const flapping = weighed<Deed>(
+  [3, ask],
+  [5, join],
+  [6, lose],
+  [8, redial],
+  [24, says(weighed<Saying>([12, tokens], [3, complete], [2, twist]))],
+  [2, kill],
+  [2, gate],
+  [2, wait(5, 150, 2_500, 6_000, 16_000)],
+  [1, boot],
+  [2, rest],
 );
 /** Long answers, and callers that cannot keep up with them. */
 const slowReaders = weighed<Deed>(
@@ -144,4 +159,5 @@ export const script: fc.Arbitrary<readonly Step[]> = fc.oneof(
   stepsOf(anything, 60),
   afterBeginning(stepsOf(slowReaders, 60)),
   afterBeginning(stepsOf(changes, 40)),
+  afterBeginning(stepsOf(flapping, 50)),
 );

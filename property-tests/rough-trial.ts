@@ -81,6 +81,12 @@ export class Trial {
       case 'drop':
         pick(connected, each.who)?.drop();
         return;
+      case 'redial': {
+        const lost = workers.filter(({ gone, redialled, protocol }) => gone && !redialled && protocol >= 2);
+        const worker = pick(lost, each.who);
+        if (worker !== undefined && connected.length < 4) world.redial(worker);
+        return;
+      }
       case 'mute': {
         const worker = pick(connected, each.who);
         if (worker !== undefined) worker.answersPings = false;
@@ -132,7 +138,9 @@ export class Trial {
             ...(said.reasoning ? { reasoning: true } : {}),
             ...(two ? { ...mark, seq: run.seq, ids: [token.length] } : {}),
           };
-          worker.say(said.odd ? { ...frame, job_id, type: 'token' } : { type: 'token', job_id, ...frame });
+          const whole = said.odd ? { ...frame, job_id, type: 'token' } : { type: 'token', job_id, ...frame };
+          if (two && !run.broken) run.tail.push({ seq: run.seq, frame: whole });
+          worker.say(whole);
         }
         return;
       case 'repeat':
@@ -286,9 +294,13 @@ export class Trial {
       [],
       `${jobId} goes on after its end: ${kinds}`,
     );
-    const last = events.findLast(event => event.type === 'job.assigned');
+    const spoken = events.findLast(event => event.type === 'output.appended' || event.type === 'job.completed');
     const logged = loggedOf(events);
-    if (last === undefined) return assert.is(logged.content + logged.reasoning, '');
+    if (spoken === undefined || !('attempt' in spoken)) return;
+    const last = events.find(
+      event => (event.type === 'job.assigned' || event.type === 'job.resumed') && event.attempt === spoken.attempt,
+    );
+    if (last === undefined || !('workerId' in last)) return assert.unreachable(`${jobId}: an attempt that nobody had`);
     const run = this.world.workerOf(last.workerId)?.runOf(jobId, last.attempt);
     const said = run ?? { content: '', reasoning: '' };
     assert.ok(said.content.startsWith(logged.content), `${jobId} logged "${logged.content}" of "${said.content}"`);
@@ -345,12 +357,16 @@ export class Trial {
       workers.flatMap(worker => worker.runs.filter(run => run.jobId === jobId).map(run => ({ worker, run }))),
     );
     switch (code) {
-      case 'worker_lost':
-        // Workers that left were dropped by now; a run that nobody ended was lost with its worker.
+      case 'worker_lost': {
+        // Workers that left were dropped by now; one may have been lost with the job on its way to it.
+        const given = this.world.log.events(jobId).flatMap(event => ('workerId' in event ? [event.workerId] : []));
         return assert.ok(
-          routers.length > 1 || held.some(({ worker, run }) => run.broken || worker.closed !== null || worker.gone),
+          routers.length > 1 ||
+            held.some(({ run }) => run.broken) ||
+            given.some(workerId => this.world.workerOf(workerId)?.gone !== false),
           `${name} lost no worker`,
         );
+      }
       case 'worker_error':
       case 'server_overloaded':
       case 'queue_full':

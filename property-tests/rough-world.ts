@@ -155,7 +155,12 @@ export class RoughCaller extends TestCaller {
 /** One attempt at a job on a worker, as the worker sees it. */
 export interface Run {
   readonly jobId: string;
-  readonly attempt: number;
+  /** The number it goes by now. */
+  attempt: number;
+  /** All numbers it went by: a redial may give it a new one. */
+  readonly attempts: number[];
+  /** Numbered frames that it has said, to be said again after a redial. */
+  readonly tail: { readonly seq: number; readonly frame: object }[];
   /** What it said in good order, until it ended or broke its own sequence. */
   content: string;
   reasoning: string;
@@ -172,6 +177,8 @@ export class RoughWorker extends TestWorker {
   readonly runs: Run[] = [];
   readonly violations: string[] = [];
   gone = false;
+  redialled = false;
+  instance = '';
   #unread: string[] = [];
 
   constructor(front: Front, protocol: number, slots: number) {
@@ -185,14 +192,32 @@ export class RoughWorker extends TestWorker {
     if (this.closed !== null) return;
     const frame = JSON.parse(text);
     const same = this.runs.filter(({ jobId, over }) => jobId === frame.job_id && !over);
-    if (frame.type === 'cancel') {
+    if (frame.type === 'hello_ack') this.#greeted(frame.jobs ?? []);
+    else if (frame.type === 'cancel') {
       for (const run of same) if (frame.attempt === undefined || run.attempt <= frame.attempt) run.over = true;
     } else if (frame.type === 'job') {
       for (const run of same) run.over = true;
       const attempt = this.protocol >= 2 ? frame.attempt : 0;
-      this.runs.push({ jobId: frame.job_id, attempt, content: '', reasoning: '', seq: 0, over: false, broken: false });
+      // It goes on from what others said.
+      const { text: content = '', reasoning = '' } = frame.resume ?? {};
+      const own = { seq: 0, tail: [], over: false, broken: false };
+      this.runs.push({ jobId: frame.job_id, attempt, attempts: [attempt], content, reasoning, ...own });
       const active = this.runs.filter(({ over }) => !over).length;
       if (active > this.slots) this.violations.push(`a worker with ${this.slots} slots has ${active} jobs`);
+    }
+  }
+
+  /** What it is still at work on goes on if the router wants it, under the number that the router gives it. */
+  #greeted(marks: readonly { job_id: string; attempt: number; seq: number }[]): void {
+    for (const run of this.runs.filter(({ over }) => !over)) {
+      const mark = marks.find(({ job_id }) => job_id === run.jobId);
+      if (mark === undefined) {
+        run.over = true;
+        continue;
+      }
+      run.attempt = mark.attempt;
+      run.attempts.push(mark.attempt);
+      for (const { seq, frame } of run.tail) if (seq > mark.seq) this.say({ ...frame, attempt: mark.attempt });
     }
   }
 
@@ -233,7 +258,7 @@ export class RoughWorker extends TestWorker {
 
   /** What it said about the job in the attempt that the log names. */
   runOf(jobId: string, attempt: number): Run | undefined {
-    return this.runs.findLast(run => run.jobId === jobId && (this.protocol < 2 || run.attempt === attempt));
+    return this.runs.findLast(run => run.jobId === jobId && (this.protocol < 2 || run.attempts.includes(attempt)));
   }
 }
 
@@ -322,9 +347,22 @@ export class RoughWorld {
   join(protocol: number, slots: number): RoughWorker {
     const { front, workers } = this.router;
     const worker = new RoughWorker(front, protocol, slots);
-    worker.hello(slots, protocol >= 2 ? { protocol_version: 2, instance_id: worker.workerId.slice(-4) } : {});
+    worker.instance = worker.workerId.slice(-4);
+    worker.hello(slots, protocol >= 2 ? { protocol_version: 2, instance_id: worker.instance } : {});
     workers.push(worker);
     return worker;
+  }
+
+  /** A worker of version 2 whose connection is gone dials in again, with the jobs that it never stopped. */
+  redial(lost: RoughWorker): void {
+    const { front, workers } = this.router;
+    const worker = new RoughWorker(front, 2, lost.slots);
+    lost.redialled = true;
+    worker.instance = lost.instance;
+    worker.runs.push(...lost.runs.filter(({ over, broken }) => !over && !broken));
+    const jobs = worker.runs.map(({ jobId, attempt, seq }) => ({ job_id: jobId, attempt, seq }));
+    worker.hello(lost.slots, { protocol_version: 2, instance_id: lost.instance, jobs });
+    workers.push(worker);
   }
 
   /** Kills a shard of the last router, or of one so many boots before it. */

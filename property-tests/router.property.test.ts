@@ -2,7 +2,7 @@
  * The whole router among callers, workers, shards and a store that do anything at any time (rough-world.ts).
  *
  * R1. What a caller has got is in the log, in order, nothing lost, repeated or invented; at every step.
- * R2. What is in the log is what the worker that held the job said.
+ * R2. What is in the log is what the worker that spoke last said, with what it was told to go on from.
  * R3. A job has one end. A caller has one end: a whole answer, an error with a cause, or a connection that was cut for
  *     one; and an answer that is whole ends without error.
  * R4. Every SSE id leads to the rest of the answer.

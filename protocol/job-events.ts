@@ -134,6 +134,43 @@ export const JobRequeued = Type.Object({
     Type.Literal('router_restarted'),
   ]),
 });
+/**
+ * The job has no worker now and goes on from what was said: at a standby, or at its worker come back by redial. Said again
+ * by a later writer that finds the job so. (Jobs of version 2 workers.)
+ */
+export const JobOrphaned = Type.Object({
+  type: Type.Literal('job.orphaned'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  /** `frames_lost` and `engine_crashed`: the worker is there, but cannot go on with the job. */
+  reason: Type.Union([
+    Type.Literal('worker_lost'),
+    Type.Literal('worker_silent'),
+    Type.Literal('router_restarted'),
+    Type.Literal('frames_lost'),
+    Type.Literal('engine_crashed'),
+  ]),
+  /** The worker's frames up to this number are in the log. */
+  seq: Count,
+  /** No standby is started before. */
+  standbyAt: At,
+  /** How long it waits for the worker or a slot. */
+  waitsUntilAt: At,
+});
+/** The worker has come back by redial and goes on with what it never stopped, under a new attempt number. */
+export const JobResumed = Type.Object({
+  type: Type.Literal('job.resumed'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  /** The attempt in which this worker was sent the job. */
+  began: Type.Integer({ minimum: 1 }),
+  workerId: Type.String(),
+  workerInstance: Type.String(),
+  protocol: Type.Integer({ minimum: 1 }),
+  modelFile: Type.Optional(Type.String()),
+  /** The worker's frames up to this number are in the log. */
+  seq: Count,
+});
 export const JobCompleted = Type.Object({
   type: Type.Literal('job.completed'),
   at: At,
@@ -172,6 +209,8 @@ export const JobEvent = Type.Union([
   JobAssigned,
   OutputAppended,
   JobRequeued,
+  JobOrphaned,
+  JobResumed,
   JobCompleted,
   JobFailed,
   JobCancelled,
@@ -181,6 +220,8 @@ export type JobEvent = Static<typeof JobEvent>;
 export type JobSubmitted = Static<typeof JobSubmitted>;
 export type JobAssigned = Static<typeof JobAssigned>;
 export type OutputAppended = Static<typeof OutputAppended>;
+export type JobOrphaned = Static<typeof JobOrphaned>;
+export type JobResumed = Static<typeof JobResumed>;
 export type JobCompleted = Static<typeof JobCompleted>;
 export type JobFailed = Static<typeof JobFailed>;
 

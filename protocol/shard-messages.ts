@@ -7,6 +7,7 @@
 import type { CodeName } from './codes.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Position } from './position.ts';
+import type { JobMark } from './worker-frames.parts.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
 export const slotOf = (id: string): number => {
@@ -102,6 +103,18 @@ export type ShardInput =
       readonly workerId: string;
       readonly reason: 'worker_lost' | 'worker_silent';
     }
+  /** A worker that has redialled holds the job still: may it go on with it? */
+  | {
+      readonly kind: 'jobClaimed';
+      readonly at: number;
+      readonly jobId: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
   | {
       readonly kind: 'jobCancel';
       readonly at: number;
@@ -126,6 +139,13 @@ export type ShardInput =
       readonly at: number;
       readonly workerId: string;
       readonly verdict: 'right' | 'wrong' | 'busy' | 'unconfigured';
+    }
+  /** All its claims are answered: the jobs that it goes on with. */
+  | {
+      readonly kind: 'workerClaimed';
+      readonly at: number;
+      readonly workerId: string;
+      readonly jobs: readonly JobMark[];
     }
   | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
   | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
@@ -234,7 +254,25 @@ export type Effect =
       readonly jobId: string;
       readonly attempt: number;
       readonly seq: number;
+      /** The job's end is in the log, too: the worker forgets the job. */
+      readonly ended?: true;
     }
+  /** Ask the jobs that a redialled worker still holds; each answers by `claimAnswered`. */
+  | {
+      readonly kind: 'claimJobs';
+      readonly workerId: string;
+      readonly offer: WorkerOffer;
+      readonly jobs: readonly JobMark[];
+    }
+  | {
+      readonly kind: 'claimAnswered';
+      readonly workerId: string;
+      readonly jobId: string;
+      /** Null: the worker has lost the job. */
+      readonly mark: JobMark | null;
+    }
+  /** The worker has the job again, and a slot of it is taken. */
+  | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }
   | { readonly kind: 'checkKey'; readonly workerId: string; readonly role: 'admin' | 'tools'; readonly key: string }
   /** What the front keeps so that the connection's machine can be rebuilt. */
@@ -250,6 +288,12 @@ export type Effect =
       readonly priority: number;
       /** Has been queued before: goes before new jobs of its priority. */
       readonly again: boolean;
+      /** Something was said already: only a worker that can be told so may have it (version 2). */
+      readonly continues?: boolean;
+      /** A worker with this model file goes on exactly, so it is preferred. */
+      readonly modelFile?: string;
+      /** Not given to a worker before; the one that had it may come back until then. */
+      readonly notBeforeAt?: number;
     }
   | { readonly kind: 'dequeueJob'; readonly jobId: string }
   /** The job's slot on the worker is free. */

@@ -7,14 +7,20 @@
  */
 import { defined, fit, type OrUndefined } from './fit.ts';
 import type { JobRequest, Usage } from './job-events.ts';
-import { WireMessage, WireTool } from './worker-frames.parts.ts';
+import { type Resume, WireMessage, WireTool } from './worker-frames.parts.ts';
 import type { CompleteFrame, CountTokensFrame, JobFrame } from './worker-frames.ts';
 
 const fitMessage = fit(WireMessage, { missing: 'zero', whole: true });
 const fitTool = fit(WireTool, { missing: 'zero', whole: true });
 
-/** The frame that hands a job to a worker. `version` is the one agreed on with that worker. */
-export function jobFrame(jobId: string, attempt: number, request: JobRequest, version: 1 | 2): JobFrame {
+/** The frame that hands a job to a worker. `version` is the one agreed on with that worker; only 2 knows `resume`. */
+export function jobFrame(
+  jobId: string,
+  attempt: number,
+  request: JobRequest,
+  version: 1 | 2,
+  resume?: Resume,
+): JobFrame {
   const tools = (request.tools ?? []).map(tool => wireTool(tool, version));
   return defined<JobFrame>({
     type: 'job',
@@ -26,7 +32,7 @@ export function jobFrame(jobId: string, attempt: number, request: JobRequest, ve
     reasoning_effort: request.reasoningEffort,
     // Every tool of a request is the caller's: without their names a CLI worker would try to run them through the router.
     caller_tools: tools.length > 0 ? tools.map(tool => tool.function.name) : undefined,
-    ...(version === 1 ? {} : beyondVersion1(attempt, request)),
+    ...(version === 1 ? {} : { ...beyondVersion1(attempt, request), resume }),
   });
 }
 

@@ -85,3 +85,16 @@ export type ImagePart = Static<typeof ImagePart>;
 /** How far a worker has come with a job: the last token frame it sent (worker) or that is in the log (router). */
 export const JobMark = Type.Object({ job_id: Type.String(), attempt: Ordinal, seq: Int });
 export type JobMark = Static<typeof JobMark>;
+
+/**
+ * Version 2: what an earlier worker said of a job already, for the one that goes on with it. `tokens` counts all of it,
+ * also what is no text (a tool call begun). `ids` are these tokens, and only there if both have the same model file.
+ */
+export const Resume = Type.Object({
+  text: Type.String(),
+  reasoning: Type.String(),
+  tokens: Int,
+  reasoning_tokens: Int,
+  ids: Type.Optional(Type.Array(Int)),
+});
+export type Resume = Static<typeof Resume>;

@@ -15,6 +15,7 @@ import {
   ImagePart,
   JobMark,
   Policy,
+  Resume,
   WireMessage,
   WireTool,
   WireToolCall,
@@ -130,6 +131,8 @@ export const Job = Type.Object({
   n: Optional(Int),
   /** Variables for the model's chat template. */
   template_options: Optional(OpenMap),
+  /** Go on from here: this much of the answer is out already. */
+  resume: Optional(Resume),
 });
 
 /** Version 2: how many tokens would a prompt of these have? Asked at any time, of a worker that is ready. */
@@ -151,8 +154,8 @@ export const TokenCount = Type.Object({
 
 /** `attempt` (version 2): which one is meant; without it, whatever runs under that id. */
 export const Cancel = Type.Object({ ...ofJob('cancel'), attempt: Optional(Ordinal) });
-/** Version 2: every token frame up to `seq` is in the log, the worker need not keep it. */
-export const Ack = Type.Object({ ...ofJob('ack'), attempt: Ordinal, seq: Int });
+/** Version 2: every token frame up to `seq` is in the log, the worker need not keep it; `ended`: nor the end of the job. */
+export const Ack = Type.Object({ ...ofJob('ack'), attempt: Ordinal, seq: Int, ended: Optional(Flag) });
 
 export const Token = Type.Object({
   ...ofJob('token'),

@@ -24,9 +24,15 @@ export interface AnswerOptions {
   readonly now: () => number;
   readonly onPiece: (piece: Piece) => void;
   readonly onToolCall: () => void;
+  /** Said before this answer went on elsewhere: not given out again. */
+  readonly already?: { readonly text: string; readonly reasoning: string } | undefined;
 }
 
 export interface Answer {
+  /** Takes tokens that an earlier worker sampled, and gives out what it did not get to say; true as for `push`. */
+  restore(tokens: readonly number[]): boolean;
+  /** The same from the text alone, as the model wrote it; `tokens` of it were reasoning. */
+  restoreText(written: string, reasoningTokens: number): boolean;
   /** Takes the next token; true when the answer is over because of what it said. */
   push(token: number): boolean;
   /** The answer is over: gives out what was held back. `ended` says why, as far as the sampler knows. */
@@ -52,9 +58,13 @@ export function answer(options: AnswerOptions): Answer {
   let stopped: string | null = null;
   let over = false;
 
-  const give = (kind: Piece['kind'], said: string): void => {
-    if (kind === 'text') text += said;
-    else reasoning += said;
+  const { already = { text: '', reasoning: '' } } = options;
+
+  const give = (kind: Piece['kind'], whole: string): void => {
+    const said = whole.slice(Math.max(0, already[kind].length - (kind === 'text' ? text : reasoning).length));
+    if (kind === 'text') text += whole;
+    else reasoning += whole;
+    if (said === '' && ids.length === 0) return;
     const piece = { kind, text: said, ids };
     ids = [];
     lastPieceAt = options.now();
@@ -88,13 +98,29 @@ export function answer(options: AnswerOptions): Answer {
     }
   };
 
+  const hear = (token: number): void => {
+    const thoughtBefore = parser.inThought;
+    const said = characters.push(token);
+    if (said !== '') take(parser.push(said));
+    if (thoughtBefore || parser.inThought) reasoningTokens += 1;
+  };
+
   return {
+    restore(tokens) {
+      for (const token of tokens) {
+        if (over) break;
+        hear(token);
+      }
+      return over;
+    },
+    restoreText(written, tokens) {
+      take(parser.push(written));
+      reasoningTokens = tokens;
+      return over;
+    },
     push(token) {
       ids.push(token);
-      const thoughtBefore = parser.inThought;
-      const said = characters.push(token);
-      if (said !== '') take(parser.push(said));
-      if (thoughtBefore || parser.inThought) reasoningTokens += 1;
+      hear(token);
       if (ids.length > 0 && options.now() - lastPieceAt > quietMsMax) give(parser.inThought ? 'reasoning' : 'text', '');
       return over;
     },

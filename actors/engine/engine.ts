@@ -51,6 +51,16 @@ export interface Sampling {
   readonly logitBias?: Readonly<Record<string, number>> | undefined;
 }
 
+/** How far an answer had come when its worker was lost. */
+export interface ResumePoint {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly tokens: number;
+  readonly reasoningTokens: number;
+  /** All tokens so far, if they are this model's; null: it goes on from the text. */
+  readonly ids: readonly number[] | null;
+}
+
 export interface EngineJob extends Sampling {
   /** Messages in their OpenAI shape. */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
@@ -62,6 +72,11 @@ export interface EngineJob extends Sampling {
   readonly reasoningEffort?: string | undefined;
   /** Variables for the chat template, e.g. `enable_thinking`. */
   readonly templateOptions?: Readonly<Record<string, unknown>> | undefined;
+  /**
+   * Go on from here. The result is that of the whole answer, and its usage too; pieces only say what is not out yet. From
+   * ids the greedy answer is exactly the unbroken one; a sampled one is another that could have been.
+   */
+  readonly resume?: ResumePoint | undefined;
 }
 
 export interface Piece {

@@ -3,41 +3,65 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
-import { answer } from './answer.ts';
-import { EngineError, type EngineJob, type EngineResult, type GenerateHooks } from './engine.ts';
+import { type Answer, answer } from './answer.ts';
+import { seedAfter, writtenSoFar } from './continuation.ts';
+import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import { evaluatePrompt } from './prompt.ts';
 import { penaltyTokens, samplingOptions } from './sampling.ts';
 
+export interface PromptTokens {
+  readonly prompt: string;
+  readonly tokens: Token[];
+  /** How many of `tokens` are the prompt. */
+  readonly promptLength: number;
+}
+
+/** `tokens` are the prompt and, behind it, what an earlier worker said. */
 export async function runJob(
   model: LlamaModel,
   sequence: LlamaContextSequence,
   job: EngineJob,
-  prompt: string,
-  tokens: Token[],
+  { prompt, tokens, promptLength }: PromptTokens,
   hooks: GenerateHooks,
 ): Promise<EngineResult> {
   const startedAt = performance.now();
   const { signal } = hooks;
-  const { rest, cached } = await evaluatePrompt(sequence, tokens, hooks);
-  const sampled: Token[] = [];
+  const { resume } = job;
+  const sampled: Token[] = tokens.slice(promptLength);
   const said = answer({
     // Token is a branded number, and these came from the same model.
     detokenize: (ids, last) => model.detokenize(ids as Token[], false, last as Token[]),
     toolsOffered: (job.tools?.length ?? 0) > 0,
     typesOf: typesOf(job.tools ?? []),
-    startsInThought: /<think>\s*$/.test(prompt),
+    startsInThought: startsInThought(prompt),
     stop: job.stop ?? [],
     oneCall: job.parallelToolCalls === false,
     callId,
     now: Date.now,
     onPiece: hooks.onPiece,
     onToolCall: hooks.onToolCall,
+    already: resume,
   });
-
-  const sampling = samplingOptions(model, job, () => sampled.slice(-penaltyTokens));
-  const iterator = sequence.evaluate(rest, { ...sampling, yieldEogToken: true, contextShift: { strategy: noShift } });
+  let output = resume?.tokens ?? 0;
   const limit = job.maxTokens !== undefined && job.maxTokens > 0 ? job.maxTokens : Number.POSITIVE_INFINITY;
-  let output = 0;
+  const overAlready = resume !== undefined && restored(said, resume, prompt);
+  if (overAlready || output >= limit || tokens.length >= sequence.contextSize) {
+    // Nothing is left to sample: only the end was not said.
+    const finished = said.finish(overAlready ? 'stop' : 'length');
+    const usage = { input: promptLength, cached: 0, output, reasoning: said.reasoningTokens };
+    return { ...finished, usage, durationMs: Math.round(performance.now() - startedAt) };
+  }
+  const evaluated = await evaluatePrompt(sequence, tokens, hooks);
+  const cached = Math.min(evaluated.cached, promptLength);
+
+  const seed = seedAfter(job.seed, output);
+  const sampling = samplingOptions(model, { ...job, seed }, () => sampled.slice(-penaltyTokens));
+  const iterator = sequence.evaluate(evaluated.rest, {
+    ...sampling,
+    yieldEogToken: true,
+    contextShift: { strategy: noShift },
+  });
+  let first = true;
   let ended: 'stop' | 'length' = 'stop';
   let contextFull = false;
   try {
@@ -46,7 +70,8 @@ export async function runJob(
       signal.throwIfAborted();
       if (done === true || token === undefined) break;
       output += 1;
-      if (output === 1) hooks.onProgress({ total: tokens.length, cached, processed: tokens.length });
+      if (first) hooks.onProgress({ total: tokens.length, cached, processed: tokens.length });
+      first = false;
       if (model.isEogToken(token)) break;
       sampled.push(token);
       if (said.push(token)) break;
@@ -65,9 +90,17 @@ export async function runJob(
   return {
     ...finished,
     ...(contextFull && finished.finishReason === 'length' ? { contextFull } : {}),
-    usage: { input: tokens.length - cached, cached, output, reasoning: said.reasoningTokens },
+    usage: { input: promptLength - cached, cached, output, reasoning: said.reasoningTokens },
     durationMs: Math.round(performance.now() - startedAt),
   };
+}
+
+export const startsInThought = (prompt: string): boolean => /<think>\s*$/.test(prompt);
+
+/** Brings the reader of the answer to where the other worker stood. True when the answer was over there. */
+function restored(said: Answer, resume: ResumePoint, prompt: string): boolean {
+  if (resume.ids !== null) return said.restore(resume.ids);
+  return said.restoreText(writtenSoFar(resume, startsInThought(prompt)), resume.reasoningTokens);
 }
 
 /** The types that the schemas of a job's tools name for a parameter. */

@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
 import { chatTemplate } from './chat-template.ts';
+import { writtenSoFar } from './continuation.ts';
 import {
   EngineError,
   type EngineInfo,
@@ -16,8 +17,9 @@ import {
   type EngineOptions,
   type EngineResult,
   type GenerateHooks,
+  type ResumePoint,
 } from './engine.ts';
-import { noShift, runJob } from './generation.ts';
+import { noShift, runJob, startsInThought } from './generation.ts';
 import { readModelFile } from './model-file.ts';
 import { openSlots } from './slots.ts';
 
@@ -82,16 +84,17 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     info,
     async generate(job, hooks) {
       const prompt = template.render(job);
-      const tokens = tokenize(model, prompt);
-      if (tokens.length >= context.contextSize) {
+      const asked = tokenize(model, prompt);
+      const tokens = withSaid(model, prompt, asked, job.resume);
+      if (asked.length >= context.contextSize) {
         throw new EngineError(
           'context_length_exceeded',
-          `the prompt has ${tokens.length} tokens, but this worker's context holds ${context.contextSize} and the answer needs room in it: shorten the messages`,
+          `the prompt has ${asked.length} tokens, but this worker's context holds ${context.contextSize} and the answer needs room in it: shorten the messages`,
         );
       }
       const sequence = await slots.acquire(tokens, hooks.signal);
       try {
-        return await runJob(model, sequence, job, prompt, tokens, hooks);
+        return await runJob(model, sequence, job, { prompt, tokens, promptLength: asked.length }, hooks);
       } catch (error) {
         // After a failed evaluation nobody knows what the slot holds.
         if (!hooks.signal.aborted) await sequence.clearHistory();
@@ -107,6 +110,14 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
       await llama.dispose();
     },
   };
+}
+
+/** The prompt with what was said already behind it. */
+function withSaid(model: LlamaModel, prompt: string, asked: Token[], resume: ResumePoint | undefined): Token[] {
+  if (resume === undefined) return asked;
+  // Token is a branded number, and equal model files number tokens alike.
+  if (resume.ids !== null) return [...asked, ...(resume.ids as Token[])];
+  return tokenize(model, prompt + writtenSoFar(resume, startsInThought(prompt)));
 }
 
 function tokenize(model: LlamaModel, prompt: string): Token[] {

@@ -12,7 +12,9 @@ import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
+import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
+import { lookMs, seen } from './liveness.ts';
 import { OwnLogs } from './own-logs.ts';
 import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
@@ -79,9 +81,11 @@ export class Front {
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
+  readonly #claims: Claims;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
+  #sweptAt = 0;
   #stopSweep: () => void = () => undefined;
   #whenIdle: (() => void)[] = [];
 
@@ -132,6 +136,9 @@ export class Front {
     this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
+    this.#claims = new Claims((workerId, jobs) =>
+      this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
+    );
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -214,7 +221,8 @@ export class Front {
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
     const at = this.#parts.clock.now();
-    worker.lastSeenAt = at;
+    seen(worker.liveness, at);
+    worker.liveness.lastFrameAt = at;
     const jobId = worker.trusted ? jobIdOf(text) : null;
     if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
     else if (this.#queue.holder(jobId) === workerId) {
@@ -227,7 +235,7 @@ export class Front {
   /** A pong: the worker's process lives. */
   workerSeen(workerId: string): void {
     const worker = this.#workers.get(workerId);
-    if (worker !== undefined) worker.lastSeenAt = this.#parts.clock.now();
+    if (worker !== undefined) seen(worker.liveness, this.#parts.clock.now());
   }
 
   workerClosed(workerId: string, code: number): void {
@@ -351,7 +359,13 @@ export class Front {
       case 'sendFrame':
         return this.#workers.send(effect.workerId, effect.text);
       case 'ackFrames':
-        return this.#workers.acknowledge(effect.workerId, effect.jobId, effect.attempt, effect.seq);
+        return this.#workers.acknowledge(effect);
+      case 'claimJobs':
+        return this.#claimJobs(effect);
+      case 'claimAnswered':
+        return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
+      case 'takeBack':
+        return this.#takeBack(effect.jobId, effect.workerId);
       case 'closeWorker': {
         const worker = this.#workers.get(effect.workerId);
         // Its machine has ended, and a shard built anew has none to go on with.
@@ -370,6 +384,8 @@ export class Front {
         const worker = this.#workers.get(effect.workerId);
         if (worker === undefined) return;
         worker.offer = effect.offer;
+        worker.protocol = effect.offer.protocol;
+        this.#replaceFormer(effect.workerId, effect.offer.workerInstance);
         return this.#queue.offer(effect.workerId, effect.offer);
       }
       case 'withdrawWorker': {
@@ -458,6 +474,7 @@ export class Front {
     this.#jobs.delete(jobId);
     this.#logs.lost(jobId);
     this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
     const workerId = this.#queue.holder(jobId);
     if (workerId === undefined) this.#queue.dequeue(jobId);
@@ -475,6 +492,7 @@ export class Front {
 
   #workerGone({ workerId }: WorkerSocket, code: number): void {
     const at = this.#parts.clock.now();
+    this.#claims.forget(workerId);
     this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
     this.#counts.workerGone(workerId);
     const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
@@ -490,6 +508,38 @@ export class Front {
     if (worker === undefined) return null;
     this.#workers.send(worker.workerId, frame);
     return worker.workerId;
+  }
+
+  /** A worker is back and holds jobs still: each job's own shard says whether it may go on with it. */
+  #claimJobs({ workerId, offer, jobs }: Extract<Effect, { kind: 'claimJobs' }>): void {
+    const { workerInstance, modelFile, protocol } = offer;
+    if (this.#workers.get(workerId) === undefined || workerInstance === undefined) return;
+    this.#replaceFormer(workerId, workerInstance);
+    // Known to the queue from here on, so that it can hold jobs, but not yet open for new ones.
+    this.#queue.offer(workerId, offer);
+    this.#queue.withdraw(workerId);
+    this.#claims.open(workerId, jobs);
+    const at = this.#parts.clock.now();
+    for (const { job_id: jobId, attempt, seq } of jobs) {
+      const file = modelFile === undefined ? {} : { modelFile };
+      this.#post(jobId, { kind: 'jobClaimed', at, jobId, workerId, workerInstance, protocol, ...file, attempt, seq });
+    }
+  }
+
+  #takeBack(jobId: string, workerId: string): void {
+    if (this.#queue.takeBack(jobId, workerId)) return;
+    // It was gone again before its claim was granted.
+    this.#post(jobId, { kind: 'jobOrphaned', at: this.#parts.clock.now(), jobId, workerId, reason: 'worker_lost' });
+  }
+
+  /** A worker has one connection: the one before is dead, even if nobody has noticed yet. */
+  #replaceFormer(workerId: string, instance: string | undefined): void {
+    if (instance === undefined) return;
+    const mine = this.#workers.get(workerId);
+    if (mine !== undefined) mine.instance = instance;
+    for (const worker of [...this.#workers]) {
+      if (worker.instance === instance && worker.workerId !== workerId) this.#workers.drop(worker);
+    }
   }
 
   async #checkKey(workerId: string, role: 'admin' | 'tools', key: string): Promise<void> {
@@ -521,15 +571,19 @@ export class Front {
     const [kind, id = ''] = key.split(':');
     if (kind === 'queue') {
       this.#failJob(id, 'server_overloaded', 'no worker was free in time (AUXOT_QUEUE_TIMEOUT)');
-    } else this.#post(id, { kind: 'timerFired', at, key });
+    } else if (kind === 'standby') this.#queue.enqueueLater(id);
+    else this.#post(id, { kind: 'timerFired', at, key });
   }
 
   #sweepLater(): void {
-    this.#stopSweep = this.#parts.clock.after(sweepMs, () => {
+    this.#stopSweep = this.#parts.clock.after(lookMs, () => {
       const now = this.#parts.clock.now();
-      this.#links.sweep(now);
-      this.#callers.sweep(now);
-      this.#workers.sweep(now);
+      this.#workers.sweep(now, workerId => this.#queue.heldBy(workerId).length > 0);
+      if (now - this.#sweptAt >= sweepMs) {
+        this.#sweptAt = now;
+        this.#links.sweep(now);
+        this.#callers.sweep(now);
+      }
       this.#sweepLater();
     });
   }

@@ -28,6 +28,8 @@ export class JobQueue {
   readonly #events: JobQueueEvents;
   /** The worker that holds each job: a frame about a job counts only from it. */
   readonly #holders = new Map<string, string>();
+  /** Jobs whose worker is given a while to come back before a standby is looked for. */
+  readonly #later = new Map<string, Extract<Effect, { kind: 'enqueueJob' }>>();
   #queue: Queue;
   #matching = false;
 
@@ -62,9 +64,16 @@ export class JobQueue {
     return this.#queue.workers.get(workerId)?.held ?? [];
   }
 
-  enqueue({ jobId, model, priority, again }: Extract<Effect, { kind: 'enqueueJob' }>): void {
+  /** Before its `notBeforeAt` a job is not here: it is put in by a timer of its own (`enqueueLater`). */
+  enqueue(effect: Extract<Effect, { kind: 'enqueueJob' }>): void {
     const at = this.#clock.now();
-    const { queue, refusal } = obey(this.#queue, { type: 'enqueueJob', at, jobId, model, priority, again });
+    const { jobId, model, priority, again, continues = false, modelFile = null, notBeforeAt = 0 } = effect;
+    if (notBeforeAt > at) {
+      this.#later.set(jobId, effect);
+      return this.#timers.arm(`standby:${jobId}`, notBeforeAt);
+    }
+    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile } as const;
+    const { queue, refusal } = obey(this.#queue, command);
     this.#queue = queue;
     switch (refusal?.code) {
       case 'queue_full':
@@ -82,10 +91,27 @@ export class JobQueue {
     }
   }
 
+  /** The time until which a job was not to be given away is over. */
+  enqueueLater(jobId: string): void {
+    const effect = this.#later.get(jobId);
+    this.#later.delete(jobId);
+    if (effect !== undefined) this.enqueue(effect);
+  }
+
   dequeue(jobId: string): void {
     this.#holders.delete(jobId);
-    this.#timers.disarm(`queue:${jobId}`);
+    this.#stopWaiting(jobId);
     this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId });
+  }
+
+  /** The worker has come back with the job. False: the worker is gone again. */
+  takeBack(jobId: string, workerId: string): boolean {
+    if (!this.#queue.workers.has(workerId)) return false;
+    this.#stopWaiting(jobId);
+    this.#order({ type: 'claimJob', at: this.#clock.now(), jobId, workerId });
+    this.#holders.set(jobId, workerId);
+    this.#matchSoon();
+    return true;
   }
 
   free(jobId: string, workerId: string): void {
@@ -112,6 +138,11 @@ export class JobQueue {
       orphans.push(action.params.jobId);
     }
     return orphans;
+  }
+
+  #stopWaiting(jobId: string): void {
+    this.#timers.disarm(`queue:${jobId}`);
+    if (this.#later.delete(jobId)) this.#timers.disarm(`standby:${jobId}`);
   }
 
   /** Takes no new jobs any more. */

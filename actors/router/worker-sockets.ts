@@ -2,32 +2,34 @@
  * The workers' sockets: what was heard of each and when, what still has to be acknowledged, and whether it is read.
  *
  * W1. A worker that is faster than the log is not read for a while, and that silence is not held against it.
- * W2. A worker of which nothing is heard for `silentMs`, not even a pong, is gone.
+ * W2. A worker that is silent for too long (liveness.ts) is gone.
  * W3. A worker that does not read what it is sent is cut off at `bufferBytesMax`.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import type { WorkerOffer } from '../../protocol/shard-messages.ts';
+import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
+import { excuse, type Liveness, type LivenessLimits, look, lookMs, newLiveness } from './liveness.ts';
 import type { Clock, WorkerPort } from './ports.ts';
+
+type Acknowledgement = Extract<Effect, { kind: 'ackFrames' }>;
 
 export interface WorkerSocket {
   readonly workerId: string;
   readonly port: WorkerPort;
   readonly remote: string;
-  lastSeenAt: number;
+  readonly liveness: Liveness;
+  /** Of its process, once its key is known to be right (version 2). */
+  instance: string | null;
   /** The connection's machine as its shard last told it. */
   snapshot: string | null;
   /** Its key is right: frames about jobs are for the jobs. */
   trusted: boolean;
   offer: WorkerOffer | null;
+  /** Of its last offer. */
+  protocol: number;
   paused: boolean;
   /** Acknowledgements not yet sent, by job. */
-  readonly acks: Map<string, { readonly attempt: number; readonly seq: number }>;
-}
-
-export interface WorkerTimes {
-  readonly pingMs: number;
-  readonly silentMs: number;
+  readonly acks: Map<string, Acknowledgement>;
 }
 
 const bufferBytesMax = 64 * 2 ** 20;
@@ -37,15 +39,16 @@ const ackMs = 100;
 const lookAgainMs = 1;
 
 export class WorkerSockets {
-  readonly #times: WorkerTimes;
+  readonly #times: LivenessLimits;
   readonly #clock: Clock;
   readonly #diagnostics: Diagnostics;
   readonly #gone: (worker: WorkerSocket, code: number) => void;
   readonly #sockets = new Map<string, WorkerSocket>();
   #acking = false;
+  #sweptAt: number;
 
   constructor(
-    times: WorkerTimes,
+    times: LivenessLimits,
     clock: Clock,
     diagnostics: Diagnostics,
     gone: (worker: WorkerSocket, code: number) => void,
@@ -54,6 +57,7 @@ export class WorkerSockets {
     this.#clock = clock;
     this.#diagnostics = diagnostics;
     this.#gone = gone;
+    this.#sweptAt = clock.now();
   }
 
   [Symbol.iterator](): IterableIterator<WorkerSocket> {
@@ -69,7 +73,9 @@ export class WorkerSockets {
       workerId,
       port,
       remote,
-      lastSeenAt: this.#clock.now(),
+      liveness: newLiveness(this.#clock.now()),
+      protocol: 1,
+      instance: null,
       snapshot: null,
       trusted: false,
       offer: null,
@@ -96,15 +102,16 @@ export class WorkerSockets {
     this.#cut(worker, closeCodes.overflow, 'this worker does not read its frames');
   }
 
-  acknowledge(workerId: string, jobId: string, attempt: number, seq: number): void {
-    this.#sockets.get(workerId)?.acks.set(jobId, { attempt, seq });
+  acknowledge(ack: Acknowledgement): void {
+    this.#sockets.get(ack.workerId)?.acks.set(ack.jobId, ack);
     if (this.#acking) return;
     this.#acking = true;
     this.#clock.after(ackMs, () => {
       this.#acking = false;
       for (const { workerId: id, acks } of this.#sockets.values()) {
-        for (const [job, { attempt: n, seq: last }] of acks) {
-          this.send(id, `{"type":"ack","job_id":${JSON.stringify(job)},"attempt":${n},"seq":${last}}`);
+        for (const { jobId, attempt, seq, ended } of acks.values()) {
+          const end = ended === true ? ',"ended":true' : '';
+          this.send(id, `{"type":"ack","job_id":${JSON.stringify(jobId)},"attempt":${attempt},"seq":${seq}${end}}`);
         }
         acks.clear();
       }
@@ -118,7 +125,7 @@ export class WorkerSockets {
     worker.port.pause();
     const look = (): void => {
       if (this.#sockets.get(worker.workerId) !== worker) return;
-      worker.lastSeenAt = this.#clock.now();
+      excuse(worker.liveness, lookAgainMs);
       if (!mayRead()) {
         this.#clock.after(lookAgainMs, look);
         return;
@@ -129,20 +136,29 @@ export class WorkerSockets {
     this.#clock.after(lookAgainMs, look);
   }
 
-  /** Once a second. */
-  sweep(now: number): void {
-    const { pingMs, silentMs } = this.#times;
+  /** Looks after all workers; `hasJobs` says which of them are at work. Every `lookMs`. */
+  sweep(now: number, hasJobs: (workerId: string) => boolean): void {
+    const lateMs = now - this.#sweptAt - lookMs;
+    this.#sweptAt = now;
     for (const worker of [...this.#sockets.values()]) {
-      const silenceMs = now - worker.lastSeenAt;
-      if (silentMs > 0 && silenceMs >= silentMs) {
-        this.#diagnostics.warn('a worker is silent and counts as gone', { workerId: worker.workerId, silenceMs });
-        this.#cut(worker, closeCodes.silent, 'no sign of life');
-      } else if (silenceMs >= pingMs) worker.port.ping();
+      const { workerId, liveness, protocol } = worker;
+      if (lateMs > lookMs) excuse(liveness, lateMs);
+      const found = look(liveness, this.#times, protocol >= 2 && hasJobs(workerId), now);
+      if (found === 'ping') worker.port.ping();
+      if (found === 'alive' || found === 'ping') continue;
+      const silenceMs = now - liveness.lastSeenAt;
+      this.#diagnostics.warn('a worker is silent and counts as gone', { workerId, silenceMs, found });
+      this.#cut(worker, closeCodes.silent, found === 'silent' ? 'no sign of life' : 'its jobs do not advance');
     }
   }
 
   closeAll(code: number, reason: string): void {
     for (const { port } of this.#sockets.values()) port.close(code, reason);
+  }
+
+  /** The worker has another connection now. */
+  drop(worker: WorkerSocket): void {
+    this.#cut(worker, closeCodes.goingAway, 'this worker has dialled in again');
   }
 
   #cut(worker: WorkerSocket, code: number, reason: string): void {

@@ -17,16 +17,19 @@ import {
   failAtWorker,
   failJob,
   foreign,
-  orphanJob,
   outputEvent,
+  type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
+import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
+import { hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
-import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
+import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
-import { jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
+import type { Resume } from '../../protocol/worker-frames.parts.ts';
+import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
 import { countOf } from './count.ts';
 import { framesOf } from './frames.ts';
 import { readRequest } from './request.ts';
@@ -56,11 +59,13 @@ export class Shard {
   readonly #jobs = new Map<string, LiveJob>();
   readonly #streams = new Streams();
   readonly #workers: Workers;
+  readonly #patience: Patience;
   /** Jobs touched by the batch at hand, in the order in which they were. */
   #touched = new Set<LiveJob>();
   #effects: Effect[] = [];
 
   constructor(rules: WorkerRules) {
+    this.#patience = rules.patience;
     this.#workers = new Workers(rules, effect => this.#effects.push(effect));
   }
 
@@ -97,7 +102,9 @@ export class Shard {
       case 'jobMatched':
         return this.#jobMatched(input);
       case 'jobOrphaned':
-        return this.#decided(input.jobId, job => orphanJob(job, input.workerId, input.reason, input.at));
+        return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
+      case 'jobClaimed':
+        return this.#jobClaimed(input);
       case 'jobCancel':
         return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
       case 'jobFail':
@@ -122,10 +129,13 @@ export class Shard {
         return this.#streamRestored(input);
       case 'timerFired':
         if (input.key.startsWith('job:')) return this.#decided(input.key.slice(4), job => expireJob(job, input.at));
+        if (input.key.startsWith('patience:'))
+          return this.#decided(input.key.slice(9), job => endPatience(job, input.at));
         return this.#workers.take(input);
       case 'workerOpened':
       case 'workerFrame':
       case 'workerKeyChecked':
+      case 'workerClaimed':
       case 'workerClosed':
       case 'workerRestored':
         return this.#workers.take(input);
@@ -192,16 +202,21 @@ export class Shard {
           this.#touched.add(live);
         } else if (taken.refusal.code === 'sequence_gap') {
           this.#note('warn', 'a token frame is missing', { jobId, workerId, seq: frame.seq ?? 0 });
-          this.#decided(jobId, job => orphanJob(job, workerId, 'worker_lost', at));
+          this.#orphaned(jobId, workerId, 'frames_lost', at);
         }
         return;
       }
       case 'complete':
-        return this.#decided(jobId, job => completeJob(job, workerId, frame, at), at);
+        return this.#completed(live, workerId, frame, at);
       case 'error':
-        return this.#decided(jobId, job => failAtWorker(job, workerId, frame, at), at);
+        // The engine is gone and the worker with it, as far as this job goes: the answer can go on elsewhere.
+        if (frame.code === 'engine_crashed' && foreign(live.job, { workerId, attempt: frame.attempt }) === null)
+          return this.#orphaned(jobId, workerId, 'engine_crashed', at);
+        this.#ended(live, workerId, job => failAtWorker(job, workerId, frame, at), at);
+        return;
       case 'cancelled':
-        return this.#decided(jobId, job => stopAtWorker(job, workerId, frame.attempt, at), at);
+        this.#ended(live, workerId, job => stopAtWorker(job, workerId, frame.attempt, at), at);
+        return;
       case 'job.overload':
         return this.#decided(
           jobId,
@@ -220,22 +235,61 @@ export class Shard {
     }
   }
 
-  /** A job that ended between its match and now does not take the slot. */
-  #jobMatched(input: Input<'jobMatched'>): void {
-    const { jobId, workerId } = input;
-    const live = this.#jobs.get(jobId);
-    if (live?.job.state.value === 'queued') this.#decided(jobId, job => assignJob(job, input));
-    else this.#effects.push({ kind: 'freeSlot', jobId, workerId });
+  #completed(live: LiveJob, workerId: string, frame: CompleteFrame, at: number): void {
+    const refusal = this.#ended(live, workerId, job => completeJob(job, workerId, frame, at), at);
+    // Frames before it are missing, and none will follow: what it did not say, another worker can.
+    if (refusal === 'sequence_gap') this.#orphaned(live.job.submitted.jobId, workerId, 'frames_lost', at);
   }
 
-  /** Obeys or refuses a command; what was said before it is written down first. */
-  #decided(jobId: string, decide: (job: Job) => Decision, at?: number): void {
+  /** A worker's last word on a job. One of version 2 keeps it for a redial until it is told that it is safe. */
+  #ended(live: LiveJob, workerId: string, decide: (job: Job) => Decision, at: number): Refusal['code'] | null {
+    const { jobId } = live.job.submitted;
+    const { protocol, attempt } = live.job.state.context;
+    const refusal = this.#tried(jobId, decide, at);
+    if (refusal === null && protocol >= 2) {
+      live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: live.job.output.seq, ended: true });
+    }
+    return refusal;
+  }
+
+  #orphaned(jobId: string, workerId: string, reason: JobOrphaned['reason'], at: number): void {
+    this.#decided(jobId, job => orphanJob(job, workerId, reason, at, this.#patience), at);
+  }
+
+  /** A worker's claim to a job that it held before its connection broke. It is answered once the log knows. */
+  #jobClaimed(input: Input<'jobClaimed'>): void {
+    const { jobId, workerId } = input;
+    const refusal = this.#tried(jobId, job => resumeJob(job, input), input.at);
     const live = this.#jobs.get(jobId);
-    if (live === undefined) return;
+    if (refusal !== null || live === undefined || live.chunk === null) {
+      this.#effects.push({ kind: 'claimAnswered', workerId, jobId, mark: null });
+      return;
+    }
+    const { attempt } = live.job.state.context;
+    const mark = { job_id: jobId, attempt, seq: live.job.output.seq };
+    live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });
+  }
+
+  /** A job that ended, or got a worker, between its match and now does not take the slot. */
+  #jobMatched(input: Input<'jobMatched'>): void {
+    const { jobId, workerId } = input;
+    const refusal = this.#tried(jobId, job => assignJob(job, input));
+    if (refusal !== null) this.#effects.push({ kind: 'freeSlot', jobId, workerId });
+  }
+
+  #decided(jobId: string, decide: (job: Job) => Decision, at?: number): void {
+    this.#tried(jobId, decide, at);
+  }
+
+  /** Obeys or refuses a command; what was said before it is written down first. Returns the refusal. */
+  #tried(jobId: string, decide: (job: Job) => Decision, at?: number): Refusal['code'] | null {
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) return 'over';
     if (live.draft !== null) this.#speak(live, { at: at ?? live.job.submitted.at });
     const decision = decide(live.job);
-    if (!decision.ok) return;
+    if (!decision.ok) return decision.refusal.code;
     for (const event of decision.events) this.#happen(live, event);
+    return null;
   }
 
   /** Turns what the worker said in this batch into an event. */
@@ -320,11 +374,14 @@ export class Shard {
     this.#touched.add(live);
     this.#streams.remember(jobId, [...positioned(entries)]);
     // Nothing of this needs an event to be acknowledged first: the log it follows from is.
-    for (const action of owed(job)) this.#effects.push(...effectsOf(action, job));
+    const again = adopted === true && job.state.value === 'orphaned';
+    for (const action of owed(job)) {
+      // After a restart all workers are away: how long a lost one is waited for counts from now.
+      if (!again || action.type === 'armDeadline') this.#effects.push(...effectsOf(action, job));
+    }
     // A worker lost since a shard died is no matter of this: word of it is among the inputs that come next, behind the
     // frames that it sent before.
-    const before = adopted === true ? job.state.context.workerId : null;
-    if (before !== null) this.#decided(jobId, now => orphanJob(now, before, 'router_restarted', at));
+    if (adopted === true) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
   }
 
   /** A job whose log cannot be read back: nothing of it is held any more. Its callers are refused. */
@@ -335,6 +392,7 @@ export class Shard {
     this.#effects.push(
       { kind: 'dequeueJob', jobId },
       { kind: 'disarmTimer', key: `job:${jobId}` },
+      { kind: 'disarmTimer', key: `patience:${jobId}` },
       { kind: 'retireJob', jobId },
     );
   }
@@ -374,11 +432,23 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   switch (type) {
     case 'requestWorker':
       return [{ kind: 'enqueueJob', ...params }];
+    case 'requestStandby': {
+      const { modelFile } = job.output;
+      const prefers = modelFile === null ? {} : { modelFile };
+      return [{ kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers }];
+    }
     case 'withdrawRequest':
       return [{ kind: 'dequeueJob', ...params }];
     case 'sendJob': {
       const { jobId, workerId, attempt, protocol } = params;
-      const frame = jobFrame(jobId, attempt, job.submitted.request, protocol >= 2 ? 2 : 1);
+      const version = protocol >= 2 ? 2 : 1;
+      const frame = jobFrame(
+        jobId,
+        attempt,
+        job.submitted.request,
+        version,
+        hasSaid(job.output) ? resumeOf(job) : undefined,
+      );
       return [{ kind: 'sendFrame', workerId, text: serialiseFrame(frame) }];
     }
     case 'cancelAtWorker': {
@@ -388,6 +458,12 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
     }
     case 'freeSlot':
       return [{ kind: 'freeSlot', ...params }];
+    case 'takeBack':
+      return [{ kind: 'takeBack', ...params }];
+    case 'armPatience':
+      return [{ kind: 'armTimer', key: `patience:${params.jobId}`, at: params.at }];
+    case 'disarmPatience':
+      return [{ kind: 'disarmTimer', key: `patience:${params.jobId}` }];
     case 'armDeadline':
       return [{ kind: 'armTimer', key: `job:${params.jobId}`, at: params.at }];
     case 'finishJob':
@@ -396,6 +472,13 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
         { kind: 'retireJob', jobId: params.jobId },
       ];
   }
+}
+
+/** What the next worker is told of the answer so far. */
+function resumeOf({ output, state: { context } }: Job): Resume {
+  const { text, reasoning, tokens, reasoningTokens } = output;
+  const ids = idsFor(output, context.modelFile);
+  return { text, reasoning, tokens, reasoning_tokens: reasoningTokens, ...(ids === null ? {} : { ids }) };
 }
 
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {

@@ -9,6 +9,7 @@ import {
 } from '../../machines/connection.events.ts';
 import { restoreConnection, saveConnection } from '../../machines/connection.snapshot.ts';
 import { type Connection, isClosed, open } from '../../machines/connection.ts';
+import { type Patience, patienceDefault } from '../../machines/job.losses.ts';
 import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Policy } from '../../protocol/worker-frames.parts.ts';
 import { parseWorkerFrame, serialiseFrame } from '../../protocol/worker-frames.ts';
@@ -17,17 +18,28 @@ import { parseWorkerFrame, serialiseFrame } from '../../protocol/worker-frames.t
 export interface WorkerRules {
   readonly policy: Policy;
   readonly limits: ConnectionLimits;
+  readonly patience: Patience;
 }
 
 /** The usual limits. A draining worker may take `drainMs` to finish: as long as a job may last. */
-export const workerRules = (policy: Policy, drainMs: number): WorkerRules => ({
+export const workerRules = (policy: Policy, drainMs: number, patience: Partial<Patience> = {}): WorkerRules => ({
   policy,
+  patience: { ...patienceDefault, ...patience },
   limits: { ...connectionLimits, drainMs },
 });
 
 type WorkerInput = Extract<
   ShardInput,
-  { kind: 'workerOpened' | 'workerFrame' | 'workerKeyChecked' | 'workerClosed' | 'workerRestored' | 'timerFired' }
+  {
+    kind:
+      | 'workerOpened'
+      | 'workerFrame'
+      | 'workerKeyChecked'
+      | 'workerClaimed'
+      | 'workerClosed'
+      | 'workerRestored'
+      | 'timerFired';
+  }
 >;
 
 export class Workers {
@@ -59,6 +71,8 @@ export class Workers {
       }
       case 'workerKeyChecked':
         return this.#obey(input.workerId, { type: 'judgeKey', at: input.at, verdict: input.verdict });
+      case 'workerClaimed':
+        return this.#obey(input.workerId, { type: 'answerClaims', at: input.at, jobs: input.jobs });
       case 'workerClosed':
         return this.#obey(input.workerId, { type: 'loseSocket', at: input.at, code: input.code });
       case 'workerRestored':
@@ -106,6 +120,8 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'checkKey', workerId, role: params.role, key: params.key };
     case 'reportCount':
       return { kind: 'tokensCounted', workerId, countId: params.countId, tokens: params.tokens };
+    case 'claimJobs':
+      return { kind: 'claimJobs', workerId, offer: params.offer, jobs: params.jobs };
     case 'offerWorker':
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':
@@ -119,5 +135,5 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
   }
 }
 
-const timerNames: ReadonlySet<string> = new Set<TimerName>(['hello', 'key', 'settle', 'drain']);
+const timerNames: ReadonlySet<string> = new Set<TimerName>(['hello', 'key', 'claim', 'settle', 'drain']);
 const isTimer = (name: string): name is TimerName => timerNames.has(name);

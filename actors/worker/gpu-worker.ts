@@ -61,6 +61,8 @@ export interface GpuWorker {
 
 const slotsDefault = 4;
 const drainMsMax = 10_000;
+/** Longer than a router is patient, and than one takes to be started again by hand. */
+const keepMs = 120_000;
 const statusMsMin = 1000;
 
 export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
@@ -87,6 +89,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     heartbeatMs: options.heartbeatMs,
     hello: (): HelloFrame => {
       const info = isReady() ? (engine?.info ?? null) : null;
+      const held = jobs.marks();
       return {
         type: 'hello',
         gpu_key: options.gpuKey,
@@ -95,19 +98,26 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
         instance_id: options.instanceId,
         ready: info !== null,
         ...(info === null ? {} : { model_file: info.modelFile }),
+        ...(held.length === 0 ? {} : { jobs: held }),
       };
     },
     onOpen: (ack, version) => {
       diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version });
+      jobs.resume(version === 2 ? (ack.jobs ?? []) : []);
       if (ack.policy === undefined) diagnostics.warn('the router sent no policy; serving with defaults');
       if (applyPolicy(ack.policy ?? null)) announce();
     },
     onFrame: frame => receive(frame),
     onLost: () => {
-      // Version 2 lets a worker keep its jobs and go on after a redial; until then they end here, as in version 1.
+      if (link.version === 2) {
+        if (jobs.count > 0) diagnostics.warn('the connection is lost; running jobs go on', { jobs: jobs.count });
+        jobs.detach();
+        return;
+      }
       if (jobs.count > 0) diagnostics.warn('running jobs are cancelled: the connection is lost', { jobs: jobs.count });
       jobs.endAll('lost');
     },
+    hurried: () => jobs.held > 0,
     onRefused: reason => end({ exitCode: 1, message: `${reason}; check --gpu-key (AUXOT_GPU_KEY)` }),
     onTrouble: message => diagnostics.warn(message),
   });
@@ -117,6 +127,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     send: frame => void link.send(frame),
     version: () => link.version,
     jobMsMax: options.jobMsMax,
+    keepMs,
     clock,
     diagnostics,
   });
@@ -233,7 +244,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
         void count(frame);
         break;
       case 'ack':
-        jobs.acknowledge(frame.job_id, frame.attempt, frame.seq);
+        jobs.acknowledge(frame.job_id, frame.attempt, frame.seq, frame.ended === true);
         break;
       case 'policy_update':
         if (frame.policy !== undefined) applyPolicy(frame.policy);

@@ -2,8 +2,9 @@
  * A `job` frame as the engine wants it. What this worker cannot do is refused by name: a field that is dropped without a
  * word gives an answer that looks right and is not.
  */
+import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import type { JobFrame } from '../../protocol/worker-frames.ts';
-import { EngineError, type EngineJob } from '../engine/engine.ts';
+import { EngineError, type EngineJob, type ResumePoint } from '../engine/engine.ts';
 
 export function engineJob(frame: JobFrame): EngineJob {
   refuseUnsupported(frame);
@@ -24,8 +25,17 @@ export function engineJob(frame: JobFrame): EngineJob {
     frequencyPenalty: frame.frequency_penalty,
     presencePenalty: frame.presence_penalty,
     logitBias: frame.logit_bias,
+    resume: frame.resume === undefined ? undefined : resumePoint(frame.resume),
   };
 }
+
+const resumePoint = ({ text, reasoning, tokens, reasoning_tokens, ids }: Resume): ResumePoint => ({
+  text,
+  reasoning,
+  tokens,
+  reasoningTokens: reasoning_tokens,
+  ids: ids ?? null,
+});
 
 function refuseUnsupported({ response_format, tool_choice, n, logprobs, top_logprobs }: JobFrame): void {
   const format = fieldOf(response_format, 'type');

@@ -6,7 +6,11 @@
  * B2. Token frames of a job and attempt are numbered 1, 2, 3 … without a gap (version 2), and those the router has not
  *     acknowledged are kept, up to a cap.
  * B3. Nothing is said about a job after its end, nor about an attempt that a newer one of the same job replaced.
+ * B4. A broken connection stops no job (version 2): it goes on, its frames are kept, and so is its end, until a router
+ *     has acknowledged it, says that it does not want the job, or has been away for `keepMs`.
  */
+
+import type { JobMark } from '../../protocol/worker-frames.parts.ts';
 import type {
   CompleteFrame,
   JobFrame,
@@ -25,6 +29,8 @@ export interface JobsOptions {
   readonly send: (frame: WorkerFrame) => void;
   readonly version: () => 1 | 2;
   readonly jobMsMax: number;
+  /** How long ended jobs, and running ones without a router, are kept for one that may still want them. */
+  readonly keepMs: number;
   readonly clock: Clock;
   readonly diagnostics: Diagnostics;
 }
@@ -34,25 +40,44 @@ export type EndReason = 'cancelled' | 'timeout' | 'stopping' | 'lost';
 
 export interface Jobs {
   readonly count: number;
+  /** Running jobs, and ended ones whose end the router has not got yet. */
+  readonly held: number;
   start(frame: JobFrame): void;
   /** `attempt` undefined: whichever runs. */
   cancel(jobId: string, attempt: number | undefined): void;
-  acknowledge(jobId: string, attempt: number, seq: number): void;
+  acknowledge(jobId: string, attempt: number, seq: number, ended: boolean): void;
+  /** What is held for the router: jobs that run, and ends that it has not acknowledged. */
+  marks(): JobMark[];
+  /** The connection is broken: jobs go on, for a while, without a router. */
+  detach(): void;
+  /** Connected again: the router goes on with these, and all others are over. */
+  resume(granted: readonly JobMark[]): void;
   endAll(reason: EndReason): void;
   /** Settles when no job runs any more, or after `msMax`. */
   idle(msMax: number): Promise<void>;
 }
 
 interface RunningJob {
-  readonly attempt: number | undefined;
+  /** Changes when the router gives the job back under another number. */
+  attempt: number | undefined;
   readonly abort: AbortController;
   readonly tail: Tail;
   endReason: EndReason | null;
   seq: number;
+  /** What is said last, once the job is over. */
+  last: WorkerFrame | null;
+  /** Takes back the end of the time that it is kept for. */
+  keepOn: () => void;
 }
 
-export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }: JobsOptions): Jobs {
+/** Ends that are kept for the router, of which a router that works leaves a few. */
+const endedMax = 1024;
+
+export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagnostics }: JobsOptions): Jobs {
   const running = new Map<string, RunningJob>();
+  /** Jobs that are over, whose end the router has not acknowledged (version 2). */
+  const ended = new Map<string, RunningJob>();
+  let forgetAll: (() => void) | null = null;
   let waiting: (() => void)[] = [];
 
   const end = (job: RunningJob, reason: EndReason): void => {
@@ -81,6 +106,26 @@ export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }
     };
     job.tail.push(frame);
     send(frame);
+  };
+
+  const keep = (jobId: string, job: RunningJob, last: WorkerFrame): void => {
+    job.last = last;
+    ended.set(jobId, job);
+    job.keepOn = clock.after(keepMs, () => forget(jobId));
+    const [oldest] = ended.keys();
+    if (ended.size > endedMax && oldest !== undefined) forget(oldest);
+  };
+
+  const forget = (jobId: string): void => {
+    ended.get(jobId)?.keepOn();
+    ended.delete(jobId);
+  };
+
+  const drop = (jobId: string, job: RunningJob): void => {
+    end(job, 'lost');
+    // With nobody to tell there is nothing to wait for: the job is forgotten, and its engine stops by the signal.
+    if (isCurrent(jobId, job)) running.delete(jobId);
+    forget(jobId);
   };
 
   const run = async (frame: JobFrame, job: RunningJob): Promise<void> => {
@@ -122,16 +167,32 @@ export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }
     callOff();
     if (!isCurrent(jobId, job)) return;
     running.delete(jobId);
-    if (last !== null) send(last);
+    if (last !== null) {
+      if (version() === 2 && job.attempt !== undefined) keep(jobId, job, last);
+      send(last);
+    }
     if (running.size > 0) return;
     const settled = waiting;
     waiting = [];
     for (const settle of settled) settle();
   };
 
+  /** Says what the router has not got of a job, under its new number. Frames that are forgotten leave a gap it sees. */
+  const goOn = (job: RunningJob, { attempt, seq }: JobMark): void => {
+    job.attempt = attempt;
+    job.tail.acknowledge(seq);
+    for (const frame of job.tail.all()) send({ ...frame, attempt });
+    if (job.last === null) return;
+    job.last = 'attempt' in job.last ? { ...job.last, attempt } : job.last;
+    send(job.last);
+  };
+
   return {
     get count() {
       return running.size;
+    },
+    get held() {
+      return running.size + ended.size;
     },
     start(frame) {
       const held = running.get(frame.job_id);
@@ -146,7 +207,10 @@ export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }
         tail: openTail(),
         endReason: null,
         seq: 0,
+        last: null,
+        keepOn: () => undefined,
       };
+      forget(frame.job_id);
       running.set(frame.job_id, job);
       void run(frame, job);
     },
@@ -155,15 +219,37 @@ export function openJobs({ engine, send, version, jobMsMax, clock, diagnostics }
       if (job === undefined || (attempt !== undefined && job.attempt !== undefined && attempt !== job.attempt)) return;
       end(job, 'cancelled');
     },
-    acknowledge(jobId, attempt, seq) {
-      const job = running.get(jobId);
-      if (job?.attempt === attempt) job.tail.acknowledge(seq);
+    acknowledge(jobId, attempt, seq, isEnd) {
+      const job = running.get(jobId) ?? ended.get(jobId);
+      if (job?.attempt !== attempt) return;
+      job.tail.acknowledge(seq);
+      if (isEnd) forget(jobId);
+    },
+    marks() {
+      return [...running, ...ended].flatMap(([jobId, { attempt, seq, endReason }]) =>
+        attempt === undefined || endReason !== null ? [] : [{ job_id: jobId, attempt, seq }],
+      );
+    },
+    detach() {
+      forgetAll ??= clock.after(keepMs, () => {
+        forgetAll = null;
+        for (const [jobId, job] of [...running, ...ended]) drop(jobId, job);
+      });
+    },
+    resume(granted) {
+      forgetAll?.();
+      forgetAll = null;
+      const marks = new Map(granted.map(mark => [mark.job_id, mark]));
+      for (const [jobId, job] of [...running, ...ended]) {
+        const mark = marks.get(jobId);
+        if (mark === undefined) drop(jobId, job);
+        else goOn(job, mark);
+      }
     },
     endAll(reason) {
       for (const [jobId, job] of [...running]) {
         end(job, reason);
-        // With nobody to tell there is nothing to wait for: the job is forgotten, and its engine stops by the signal.
-        if (reason === 'lost') running.delete(jobId);
+        if (reason === 'lost') drop(jobId, job);
       }
       if (running.size === 0) {
         for (const settle of waiting) settle();
@@ -238,6 +324,8 @@ function lastFrame(
     case 'timeout':
       return failure('timeout', `the job ran longer than this worker allows (${jobMsMax} ms, AUXOT_JOB_TIMEOUT)`);
     case 'stopping':
+      // A router of version 2 goes on elsewhere when the connection closes: said nothing, nothing is lost.
+      if (version === 2) return null;
       return failure('overloaded', 'the worker is stopping');
     case null: {
       const message = error instanceof Error ? error.message : String(error);

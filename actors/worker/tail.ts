@@ -12,6 +12,8 @@ export interface Tail {
   push(frame: TokenFrame): void;
   /** Everything up to `seq` is safe with the router. */
   acknowledge(seq: number): void;
+  /** Those that are kept, in order. */
+  all(): readonly TokenFrame[];
   /** The frames after `seq`; null when some of them are forgotten. */
   after(seq: number): readonly TokenFrame[] | null;
   readonly bytes: number;
@@ -39,6 +41,7 @@ export function openTail(bytesMax: number = tailBytesMax): Tail {
     acknowledge(seq) {
       while (frames[0] !== undefined && (frames[0].seq ?? 0) <= seq) shift();
     },
+    all: () => [...frames],
     after(seq) {
       if (seq < goneSeq) return null;
       return frames.filter(frame => (frame.seq ?? 0) > seq);

@@ -37,6 +37,8 @@ export interface LinkOptions {
   readonly redial: BackoffRange;
   readonly heartbeatMs: number;
   readonly hello: () => HelloFrame;
+  /** Somebody waits for what this worker does: it dials again sooner, and says more often that it lives. */
+  readonly hurried?: () => boolean;
   readonly onOpen: (ack: HelloAckFrame, version: 1 | 2) => void;
   readonly onFrame: (frame: RouterFrame) => void;
   /** A connection that was open is gone. */
@@ -64,7 +66,9 @@ export interface WorkerLink {
 const helloMsMax = 30_000;
 const bufferedBytesMax = 64 * 2 ** 20;
 /** A router of version 2 moves a silent worker's jobs within seconds, so the worker should notice as fast. */
-const pingMs = { 1: 10_000, 2: 2000 } as const;
+const pingMs = { 1: 10_000, 2: 1000 } as const;
+/** While jobs run: between heartbeats, and the longest wait before the next attempt to dial. */
+const hurriedMs = 1000;
 const silentPings = 3;
 const waitMsMax = 3_600_000;
 
@@ -101,8 +105,14 @@ export function workerLink(options: LinkOptions): WorkerLink {
     if (dropped !== null) end(dropped);
   };
 
+  /** The longest that a step of dialling should take now. */
+  const hurryMs = (): number => (version === 2 && options.hurried?.() === true ? hurriedMs : Number.POSITIVE_INFINITY);
+
   const rest = (why: string): void => {
-    const waitMs = Math.max(askedMs, backoffMs(version, failures, options.redial, options.random()));
+    const waitMs = Math.max(
+      askedMs,
+      Math.min(hurryMs(), backoffMs(version, failures, options.redial, options.random())),
+    );
     askedMs = 0;
     failures += 1;
     enter('resting');
@@ -127,7 +137,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
 
   const dial = (): void => {
     enter('dialling');
-    after(helloMsMax, () => lose('the router did not answer the greeting in time'));
+    after(Math.min(hurryMs() * 3, helloMsMax), () => lose('the router did not answer the greeting in time'));
     const dialled: Socket = options.dial(options.url, {
       onOpen: () => {
         if (socket !== dialled) return;
@@ -182,6 +192,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
     enter('open');
     heardAt = clock.now();
     every(options.heartbeatMs, () => send({ type: 'heartbeat' }));
+    if (version === 2) every(hurriedMs, () => void (options.hurried?.() === true && send({ type: 'heartbeat' })));
     every(pingMs[version], () => {
       if (clock.now() - heardAt >= pingMs[version] * silentPings) lose('the router has gone silent');
       else socket?.ping();

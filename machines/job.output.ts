@@ -1,0 +1,85 @@
+/**
+ * What the model said so far, kept beside the job's machine: text, counts, and the token ids that another worker with the
+ * same model file can go on from exactly.
+ *
+ * O1. `ids` are all tokens of the output, in order, exactly while `modelFile` names the file they belong to. Output
+ *     without ids, or from two model files, is continued by its text instead.
+ */
+import type { JobAssigned, JobEvent, JobResumed, OutputAppended } from '../protocol/job-events.ts';
+
+/** A list that grows at its end: values share the array, and each sees its own `length` of it. */
+export interface TokenIds {
+  readonly items: number[];
+  readonly length: number;
+}
+
+export interface Output {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly tokens: number;
+  readonly reasoningTokens: number;
+  /** The last sequence number of this attempt's frames (version 2); 0 before the first. */
+  readonly seq: number;
+  /** `tokens` when the attempt began, if it began from nothing: one that goes on counts them itself. */
+  readonly tokensBefore: number;
+  readonly ids: TokenIds;
+  /** O1. */
+  readonly modelFile: string | null;
+}
+
+export const silence = (): Output => ({
+  text: '',
+  reasoning: '',
+  tokens: 0,
+  reasoningTokens: 0,
+  seq: 0,
+  tokensBefore: 0,
+  ids: { items: [], length: 0 },
+  modelFile: null,
+});
+
+/** Whether there is anything that another worker would have to go on from. */
+export const hasSaid = ({ text, reasoning, tokens }: Output): boolean => tokens > 0 || text !== '' || reasoning !== '';
+
+/** The ids that a worker with `modelFile` can go on from; null when it must go on from the text (O1). */
+export const idsFor = ({ ids, modelFile }: Output, theirs: string | null): number[] | null =>
+  modelFile !== null && modelFile === theirs ? ids.items.slice(0, ids.length) : null;
+
+export function said(output: Output, event: OutputAppended): Output {
+  const reasoning = event.kind === 'reasoning';
+  return {
+    text: reasoning ? output.text : output.text + event.text,
+    reasoning: reasoning ? output.reasoning + event.text : output.reasoning,
+    tokens: output.tokens + event.tokens,
+    reasoningTokens: reasoning ? output.reasoningTokens + event.tokens : output.reasoningTokens,
+    seq: event.seq ?? output.seq,
+    tokensBefore: output.tokensBefore,
+    ids: event.ids === undefined ? output.ids : joined(output.ids, event.ids),
+    modelFile: event.ids === undefined && event.text !== '' ? null : output.modelFile,
+  };
+}
+
+export function outputAfter(output: Output, event: JobEvent): Output {
+  switch (event.type) {
+    case 'output.appended':
+      return said(output, event);
+    case 'job.assigned': {
+      const tokensBefore = event.protocol >= 2 ? 0 : output.tokens;
+      return { ...output, seq: 0, tokensBefore, modelFile: fileAfter(output, event) };
+    }
+    case 'job.resumed':
+      return { ...output, seq: event.seq, tokensBefore: 0, modelFile: fileAfter(output, event) };
+    default:
+      return output;
+  }
+}
+
+const fileAfter = (output: Output, { modelFile }: JobAssigned | JobResumed): string | null =>
+  modelFile !== undefined && (!hasSaid(output) || modelFile === output.modelFile) ? modelFile : null;
+
+function joined({ items, length }: TokenIds, ids: readonly number[]): TokenIds {
+  // Another value may have grown from the same beginning; then this one goes on with an array of its own.
+  const own = items.length === length ? items : items.slice(0, length);
+  for (const id of ids) own.push(id);
+  return { items: own, length: length + ids.length };
+}
