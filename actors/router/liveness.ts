@@ -67,7 +67,7 @@ export function look(worker: Liveness, { pingMs, silentMs }: LivenessLimits, hur
   const silenceMs = now - worker.lastSeenAt;
   if (silentMs > 0 && silenceMs >= silentMs) return 'silent';
   const waitedMs = worker.pingedAt === null ? 0 : now - worker.pingedAt;
-  const isNew = worker.lastFrameAt > worker.lookedAt;
+  const isNew = worker.lastFrameAt >= worker.lookedAt;
   worker.lookedAt = now;
   if (!hurried) worker.beats = 0;
   else {
