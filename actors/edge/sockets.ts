@@ -64,9 +64,24 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
     socket.on('data', count);
 
     const isOpen = (): boolean => webSocket.readyState === webSocket.OPEN;
+    let gathering = false;
+    /** Frames of one moment leave in one write: for the kernel's work a dozen are as good as one. */
+    const gather = (): void => {
+      if (gathering) return;
+      gathering = true;
+      socket.cork();
+      process.nextTick(() => {
+        gathering = false;
+        socket.uncork();
+      });
+    };
     const workerId = front.workerOpened(
       {
-        send: text => isOpen() && webSocket.send(text),
+        send: text => {
+          if (!isOpen()) return;
+          gather();
+          webSocket.send(text);
+        },
         ping: () => isOpen() && webSocket.ping(),
         close: (code, reason) => webSocket.close(code, reason.slice(0, 120)),
         terminate: () => webSocket.terminate(),
