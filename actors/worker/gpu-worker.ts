@@ -287,6 +287,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     stopping = true;
     jobs.endAll('stopping');
     link.stop(closeCodes.normal, '');
+    jobs.close();
     void (engine?.close() ?? Promise.resolve()).then(() => finish(how));
   };
 
@@ -301,6 +302,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       jobs.endAll('stopping');
       await jobs.idle(1000);
       link.stop(closeCodes.goingAway, 'the worker is stopping');
+      jobs.close();
       await engine?.close();
       finish({ exitCode: 0, message: 'worker stopped' });
     },

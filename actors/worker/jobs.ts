@@ -53,6 +53,8 @@ export interface Jobs {
   /** Connected again: the router goes on with these, and all others are over. */
   resume(granted: readonly JobMark[]): void;
   endAll(reason: EndReason): void;
+  /** Nobody will ask for what was kept any more: the worker ends. */
+  close(): void;
   /** Settles when no job runs any more, or after `msMax`. */
   idle(msMax: number): Promise<void>;
 }
@@ -255,6 +257,11 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
         for (const settle of waiting) settle();
         waiting = [];
       }
+    },
+    close() {
+      forgetAll?.();
+      forgetAll = null;
+      for (const jobId of [...ended.keys()]) forget(jobId);
     },
     idle(msMax) {
       if (running.size === 0) return Promise.resolve();
