@@ -31,6 +31,8 @@ export interface RunningRouter {
   stop(graceMs: number): Promise<void>;
 }
 
+/** How long answers that are over may take to be read, at a stop. */
+const lastBytesMs = 1000;
 /** How often finished logs are checked against their caps. */
 const logSweepMs = 5000;
 
@@ -112,8 +114,11 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       const closed = new Promise<void>(resolve => server.close(() => resolve()));
       await front.stop(graceMs);
       sockets.close();
-      server.closeAllConnections();
+      // The last words of an answer may still be on their way to a slow reader.
+      server.closeIdleConnections();
+      const late = setTimeout(() => server.closeAllConnections(), lastBytesMs);
       await closed;
+      clearTimeout(late);
       await log.close();
       await lease?.release().catch(() => undefined);
       await closeStore(store);

@@ -13,6 +13,7 @@ export interface ChatAnswer {
   readonly api: 'openai.chat';
   readonly submitted: JobSubmitted;
   readonly created: number;
+  readonly includeUsage: boolean;
   readonly writer: ChunkWriter;
   /** Gathered for an answer in one piece; empty in a streamed one, whose text is already out. */
   readonly text: string;
@@ -24,9 +25,11 @@ const done = 'data: [DONE]\n\n';
 
 export function beginChat(submitted: JobSubmitted): ChatAnswer {
   const created = Math.floor(submitted.at / 1000);
-  const { model, includeUsage = false } = submitted.answer;
+  const { answer: shape } = submitted;
+  const { model } = shape;
+  const includeUsage = shape.api === 'openai.chat' && shape.includeUsage === true;
   const writer = chunkWriter({ id: submitted.jobId, created, model, includeUsage });
-  return { api: 'openai.chat', submitted, created, writer, text: '', reasoning: '' };
+  return { api: 'openai.chat', submitted, created, includeUsage, writer, text: '', reasoning: '' };
 }
 
 /** The frame that opens a streamed answer. It shows no event, so it has no position. */
@@ -51,7 +54,7 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
         return [answer, { kind: 'whole', status: 200, headers: jsonHeaders, body: chatBody(answer, event) }];
       const last = (event.toolCalls ?? []).map((call, index) => frame(answer.writer.toolCall(index, call)));
       last.push(frame(answer.writer.finish(event.finishReason, event.usage)));
-      if (answer.submitted.answer.includeUsage === true) last.push(frame(answer.writer.usage(event.usage)));
+      if (answer.includeUsage) last.push(frame(answer.writer.usage(event.usage)));
       last.push(done);
       return [answer, frames(last, true)];
     }

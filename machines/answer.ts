@@ -6,15 +6,18 @@
  */
 
 import type { AnswerShape, JobEvent, JobSubmitted } from '../protocol/job-events.ts';
+import { beginMessage, type MessageAnswer, messageHead, messageRefusal, showMessage } from './answer.anthropic.ts';
 import { beginChat, type ChatAnswer, chatHead, chatRefusal, showChat } from './answer.openai-chat.ts';
 import type { Shown, WholeAnswer } from './shown.ts';
 
-export type Answer = ChatAnswer;
+export type Answer = ChatAnswer | MessageAnswer;
 
 export function beginAnswer(submitted: JobSubmitted): Answer {
   switch (submitted.answer.api) {
     case 'openai.chat':
       return beginChat(submitted);
+    case 'anthropic.messages':
+      return beginMessage(submitted);
   }
 }
 
@@ -23,6 +26,8 @@ export function answerHead(answer: Answer): string {
   switch (answer.api) {
     case 'openai.chat':
       return chatHead(answer);
+    case 'anthropic.messages':
+      return messageHead(answer);
   }
 }
 
@@ -31,18 +36,25 @@ export function showEvent(answer: Answer, event: JobEvent, opened: boolean): [An
   switch (answer.api) {
     case 'openai.chat':
       return showChat(answer, event, opened);
+    case 'anthropic.messages':
+      return showMessage(answer, event, opened);
   }
 }
 
-/** The whole answer to a request that becomes no job, or to one whose job cannot be shown. */
-export function refusalOf(
-  api: AnswerShape['api'],
-  code: string,
-  message: string,
-  param: string | null = null,
-): WholeAnswer {
+/** A request that becomes no job, or one whose job cannot be shown. */
+export interface Refused {
+  readonly code: string;
+  readonly message: string;
+  readonly param?: string | null;
+  readonly requestId: string;
+}
+
+/** The whole answer to it. */
+export function refusalOf(api: AnswerShape['api'], { code, message, param = null, requestId }: Refused): WholeAnswer {
   switch (api) {
     case 'openai.chat':
       return chatRefusal(code, message, param);
+    case 'anthropic.messages':
+      return messageRefusal(code, message, requestId, param);
   }
 }

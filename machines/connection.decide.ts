@@ -114,6 +114,10 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
       return configured(connection, announcedIn(frame), at);
     case 'status':
       return reported(connection, frame, at);
+    case 'token_count': {
+      const { count_id: countId, input_tokens: tokens = null } = frame;
+      return [{ type: 'count.received', at, countId: short(countId), tokens }];
+    }
     case 'hello':
       return [{ type: 'frame.ignored', at, frame: frame.type, why: 'said before' }];
     default:

@@ -109,6 +109,8 @@ export type ConnectionTurn =
 export type ConnectionEvent =
   | ConnectionTurn
   | { readonly type: 'heartbeat.received'; readonly at: number }
+  /** An answer to `count_tokens`; null when the worker cannot tell. */
+  | { readonly type: 'count.received'; readonly at: number; readonly countId: string; readonly tokens: number | null }
   | { readonly type: 'status.received'; readonly at: number; readonly status: WorkerStatus }
   | { readonly type: 'model.differed'; readonly at: number; readonly announced: string; readonly wanted: string }
   | { readonly type: 'frame.ignored'; readonly at: number; readonly frame: string; readonly why: string }
@@ -133,6 +135,7 @@ export type ConnectionAction =
       readonly type: 'claimJobs';
       readonly params: { readonly offer: WorkerOffer; readonly jobs: readonly JobMark[] };
     }
+  | { readonly type: 'reportCount'; readonly params: { readonly countId: string; readonly tokens: number | null } }
   | { readonly type: 'offerWorker'; readonly params: { readonly offer: WorkerOffer } }
   | { readonly type: 'withdrawWorker'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'armTimer'; readonly params: { readonly name: TimerName; readonly at: number } }

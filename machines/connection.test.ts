@@ -151,6 +151,7 @@ const inputs: Record<string, ConnectionCommand> = {
   'status loading': status('loading'),
   'status ready': status('ready'),
   'status draining': status('draining'),
+  'token count': frame({ type: 'token_count', count_id: '1', input_tokens: 5 }),
   token: frame({ type: 'token', job_id: 'j', token: 'x' }),
   'broken json': broken('json'),
   'unknown type': broken('type'),
@@ -179,6 +180,7 @@ heartbeat        | 4405          | .             | .             | .          | 
 status loading   | 4405          | .             | .             | waiting    | waiting | waiting | .         | .         | .          | .          | !
 status ready     | 4405          | .             | .             | .          | .       | .       | .         | ready     | .          | .          | !
 status draining  | 4405          | .             | .             | draining   | draining| draining| draining  | draining  | .          | .          | !
+token count      | 4405          | .             | .             | .          | .       | .       | .         | .         | .          | .          | !
 token            | 4405          | .             | .             | .          | .       | .       | .         | .         | .          | .          | !
 broken json      | 4400          | .             | 4400          | .          | .       | 4400    | .         | 4400      | .          | 4400       | !
 unknown type     | 4405          | .             | .             | .          | .       | .       | .         | .         | .          | .          | !
@@ -331,6 +333,17 @@ test('a version 2 worker that loads its model on the one connection gets jobs wh
   assert.is(stateOf(live([...way, frame(config())]).connection), 'ready');
   assert.is(stateOf(live([...way, status('ready')]).connection), 'waiting', 'its model is still unknown');
   assert.is(stateOf(live([...way, frame(config()), status('loading'), status('ready')]).connection), 'ready');
+});
+
+test('a count of tokens is reported, but not from a stranger', () => {
+  const count = (input_tokens?: number) =>
+    frame({ type: 'token_count', count_id: '7', ...(input_tokens === undefined ? {} : { input_tokens }) });
+  const { connection } = live(ways['ready 2'] ?? []);
+  assert.equal(obey(connection, count(5)).actions, [{ type: 'reportCount', params: { countId: '7', tokens: 5 } }]);
+  assert.equal(obey(connection, count()).actions, [{ type: 'reportCount', params: { countId: '7', tokens: null } }]);
+  assert.is(obey(connection, count(5)).connection.state, connection.state);
+  const stranger = live(ways['checkingKey 2'] ?? []).connection;
+  assert.ok(obey(stranger, count(5)).actions.every(({ type }) => type !== 'reportCount'));
 });
 
 test('progress runs no machine', () => {

@@ -304,6 +304,10 @@ export function evolve(connection: Connection, event: ConnectionEvent): [Connect
     }
     case 'status.received':
       return [{ ...connection, status: event.status }, []];
+    case 'count.received': {
+      const { countId, tokens } = event;
+      return [connection, [{ type: 'reportCount', params: { countId, tokens } }]];
+    }
     case 'frame.ignored': {
       const { frame, why } = event;
       const ignored = connection.ignored + 1;

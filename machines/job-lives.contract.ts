@@ -186,7 +186,10 @@ const anyPiece = fc.record({
 const anyCall = fc.record({
   id: fc.constantFrom('', 'call_1', 'call_2'),
   type: fc.constant('function'),
-  function: fc.record({ name: fc.constantFrom('look', 'add'), arguments: fc.constantFrom('', '{}', '{"a":1}') }),
+  function: fc.record({
+    name: fc.constantFrom('look', 'add'),
+    arguments: fc.constantFrom('', '{}', '{"a":1}', '{"a":[', 'none'),
+  }),
 });
 const anyComplete: fc.Arbitrary<Partial<CompleteFrame>> = fc.record(
   {
@@ -197,6 +200,8 @@ const anyComplete: fc.Arbitrary<Partial<CompleteFrame>> = fc.record(
     output_tokens: fc.nat(50),
     tool_calls: fc.array(anyCall, { maxLength: 3 }),
     finish_reason: fc.constantFrom('stop', 'length', 'tool_calls'),
+    stop_sequence: fc.constantFrom('END', ' '),
+    context_full: fc.boolean(),
     duration_ms: fc.nat(100),
   },
   { requiredKeys: [] },

@@ -132,6 +132,8 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     finishReason: finishReason(frame, toolCalls, usage, job.submitted.request),
     usage,
     ...(toolCalls.length > 0 ? { toolCalls } : {}),
+    ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
+    ...(frame.context_full === true ? { contextFull: true } : {}),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
   });
   return yes(...events);
@@ -146,7 +148,7 @@ export function failAtWorker(job: Job, workerId: string, frame: ErrorFrame, at: 
   return yes({
     type: 'job.failed',
     at,
-    code: workerCode(frame.code),
+    code: workerCode(frame),
     message,
     by: 'worker',
     ...(frame.details === undefined || frame.details === '' ? {} : { details: frame.details }),
@@ -203,7 +205,12 @@ function finishReason(frame: CompleteFrame, calls: readonly ToolCall[], usage: U
   return request.maxTokens !== undefined && usage.output >= request.maxTokens ? 'length' : 'stop';
 }
 
-function workerCode(code: string | undefined): string {
+/** What llama.cpp says of a prompt that does not fit. */
+const overflow = /exceeds? the .*context (?:size|length|window)/i;
+
+function workerCode({ code, error }: ErrorFrame): string {
+  // Version 1 has no field for it, and callers recover from this one.
+  if (code === undefined && overflow.test(error ?? '')) return 'context_length_exceeded';
   switch (code) {
     case 'context_length_exceeded':
     case 'timeout':

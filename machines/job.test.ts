@@ -5,6 +5,7 @@ import { codes } from '../protocol/codes.ts';
 import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions } from '../protocol/position.ts';
 import { lostWorkersMax } from './job.context.ts';
+import { failAtWorker } from './job.decide.ts';
 import { resumeJob } from './job.losses.ts';
 import { idsFor } from './job.output.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
@@ -426,6 +427,25 @@ test('N11, N12: tool calls get ids of their own, and empty arguments become an e
   assert.ok(toolCalls.every(({ id }) => id !== ''));
   assert.is(toolCalls[0]?.arguments, '{}');
   assert.is(finishReason, 'tool_calls');
+});
+
+test('what ended the answer is kept: the stop text, or the full context', () => {
+  const stopped = completed(live(assign, complete({ finish_reason: 'stop', stop_sequence: 'END' })));
+  assert.equal([stopped.finishReason, stopped.stopSequence, stopped.contextFull], ['stop', 'END', undefined]);
+  const full = completed(live(assign, complete({ finish_reason: 'length', context_full: true })));
+  assert.equal([full.finishReason, full.contextFull], ['length', true]);
+});
+
+test('AN26: a version 1 worker whose prompt did not fit has no code for it, but words', () => {
+  const error = 'request (9 tokens) exceeds the available context size (8 tokens)';
+  const { job } = live(assign1);
+  for (const [code, expected] of [
+    [{}, 'context_length_exceeded'],
+    [{ code: 'engine_crashed' }, 'worker_error'],
+  ] as const) {
+    const decision = failAtWorker(job, 'worker-1', { type: 'error', job_id: jobId, error, ...code }, 1);
+    assert.is(decision.ok && decision.events[0]?.type === 'job.failed' && decision.events[0].code, expected);
+  }
 });
 
 test('the finish reason is what a version 2 worker says, and is inferred for version 1', () => {

@@ -34,6 +34,13 @@ const expected: Record<string, { readonly states: string; readonly text: string;
   '0.1.0-lost-midway': { states: 'queued dispatched generating failed', text: 'Half of', attempts: 1 },
   '0.1.0-refused-by-worker': { states: 'queued dispatched failed', text: '', attempts: 1 },
   '0.1.0-expired': { states: 'queued dispatched generating expired', text: 'Too slow', attempts: 1 },
+  '0.1.0-message-streamed': {
+    states: 'queued dispatched generating generating generating generating generating completed',
+    text: 'Let "me"\nlook.',
+    attempts: 1,
+  },
+  '0.1.0-message-whole': { states: 'queued dispatched generating generating completed', text: 'Done.', attempts: 1 },
+  '0.1.0-message-failed': { states: 'queued dispatched generating failed', text: 'Half of', attempts: 1 },
   '0.1.0-cancelled': { states: 'queued cancelled', text: '', attempts: 0 },
 };
 

@@ -15,7 +15,7 @@ export type Deed =
   | { readonly do: 'join'; readonly protocol: number; readonly slots: number }
   | { readonly do: 'say'; readonly who: number; readonly run: number; readonly saying: Saying }
   | { readonly do: 'drop' | 'mute' | 'redial'; readonly who: number }
-  /** A set of shards, as bits. */
+  /** A set of shards, as bits; the bit above them: of the router before the last. */
   | { readonly do: 'kill'; readonly shards: number }
   | { readonly do: 'store'; readonly down: boolean }
   /** Appends wait, and reads with them or not. */
@@ -71,7 +71,7 @@ const lose: fc.Arbitrary<Deed> = fc.record({ do: fc.constantFrom('drop', 'mute')
 const redial: fc.Arbitrary<Deed> = fc.record({ do: fc.constant('redial' as const), who });
 const kill: fc.Arbitrary<Deed> = fc.record({
   do: fc.constant('kill' as const),
-  shards: fc.integer({ min: 1, max: 3 }),
+  shards: fc.integer({ min: 1, max: 7 }),
 });
 const store: fc.Arbitrary<Deed> = fc.record({ do: fc.constant('store' as const), down: fc.boolean() });
 const gate: fc.Arbitrary<Deed> = fc.record({

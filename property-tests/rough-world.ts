@@ -111,7 +111,8 @@ export class RoughLog extends FakeLog {
   override async read(jobId: string, after?: Position, limit?: number): Promise<LogEntry[]> {
     if (this.gate !== null && this.#readsWait) await this.gate;
     if (this.down) throw new StoreTrouble('the fake store is down');
-    return super.read(jobId, after, limit);
+    // Short pages, so that a caller that catches up needs several.
+    return super.read(jobId, after, limit === undefined ? undefined : 2);
   }
 
   override async openJobs(): Promise<string[]> {
@@ -364,9 +365,11 @@ export class RoughWorld {
     workers.push(worker);
   }
 
-  kill(index: number): void {
-    const { shards, front } = this.router;
-    const key = `${this.routers.length}/${index}`;
+  /** Kills a shard of the last router, or of one so many boots before it. */
+  kill(index: number, back: number): void {
+    const boot = Math.max(0, this.routers.length - 1 - back);
+    const { shards, front } = this.routers[boot] ?? this.router;
+    const key = `${boot}/${index}`;
     if (this.#busySince.has(key)) this.killedTwice = true;
     if (front.load.batches > 0) this.#busySince.set(key, true);
     shards.kill(index);

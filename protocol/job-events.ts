@@ -50,15 +50,26 @@ export const JobRequest = Type.Object({
 });
 export type JobRequest = Static<typeof JobRequest>;
 
-/** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
-export const AnswerShape = Type.Object({
+/** A chat completion of the OpenAI API. */
+export const ChatAnswerShape = Type.Object({
   api: Type.Literal('openai.chat'),
   stream: Type.Boolean(),
   /** The `model` to echo. */
   model: Type.String(),
   includeUsage: Type.Optional(Type.Boolean()),
 });
+/** A message of the Anthropic API. */
+export const MessageAnswerShape = Type.Object({
+  api: Type.Literal('anthropic.messages'),
+  stream: Type.Boolean(),
+  model: Type.String(),
+  /** The caller wants to know that the model thought, and not what. */
+  hideThinking: Type.Optional(Type.Boolean()),
+});
+/** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
+export const AnswerShape = Type.Union([ChatAnswerShape, MessageAnswerShape]);
 export type AnswerShape = Static<typeof AnswerShape>;
+export type MessageAnswerShape = Static<typeof MessageAnswerShape>;
 
 /** Opens epoch 1 and creates the log. `instance` and `boot` name the writer (design §2a.3). */
 export const JobSubmitted = Type.Object({
@@ -167,6 +178,10 @@ export const JobCompleted = Type.Object({
   finishReason: Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]),
   usage: Usage,
   toolCalls: Type.Optional(Type.Array(ToolCall)),
+  /** The one of the request's `stop` texts that ended the answer. */
+  stopSequence: Type.Optional(Type.String()),
+  /** `length`, because the model's context was full and not because the answer was as long as allowed. */
+  contextFull: Type.Optional(Type.Boolean()),
   /** Engine time, ms. */
   durationMs: Type.Optional(Count),
 });

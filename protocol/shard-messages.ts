@@ -45,6 +45,13 @@ export type ShardInput =
       readonly modelDefault: string;
       readonly idempotency?: string;
     }
+  /** A caller asks how many tokens a conversation has; `body` is its raw bytes. */
+  | {
+      readonly kind: 'countArrived';
+      readonly countId: string;
+      readonly requestId: string;
+      readonly body: Uint8Array;
+    }
   /**
    * The caller's connection is gone, or its answer ended. The job is named as well: a shard built anew was not told of
    * a stream whose caller had gone, and still has to end its job.
@@ -203,6 +210,23 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** The request to count tokens is refused. */
+  | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
+  /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */
+  | {
+      readonly kind: 'countTokens';
+      readonly countId: string;
+      readonly model: string;
+      readonly frame: string;
+      readonly estimate: number;
+    }
+  /** A worker has counted; null when it cannot. */
+  | {
+      readonly kind: 'tokensCounted';
+      readonly workerId: string;
+      readonly countId: string;
+      readonly tokens: number | null;
+    }
   /** Bytes of a streamed answer, as text; `position` of the last event they show. */
   | {
       readonly kind: 'write';
@@ -284,6 +308,12 @@ export type Effect =
       readonly message: string;
       readonly fields: Readonly<Record<string, string | number | boolean>>;
     };
+
+export interface CountRefusal {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
 
 /** What a worker offers to the queue. */
 export interface WorkerOffer {

@@ -8,7 +8,7 @@
 import { defined, fit, type OrUndefined } from './fit.ts';
 import type { JobRequest, Usage } from './job-events.ts';
 import { type Resume, WireMessage, WireTool } from './worker-frames.parts.ts';
-import type { CompleteFrame, JobFrame } from './worker-frames.ts';
+import type { CompleteFrame, CountTokensFrame, JobFrame } from './worker-frames.ts';
 
 const fitMessage = fit(WireMessage, { missing: 'zero', whole: true });
 const fitTool = fit(WireTool, { missing: 'zero', whole: true });
@@ -33,6 +33,19 @@ export function jobFrame(
     // Every tool of a request is the caller's: without their names a CLI worker would try to run them through the router.
     caller_tools: tools.length > 0 ? tools.map(tool => tool.function.name) : undefined,
     ...(version === 1 ? {} : { ...beyondVersion1(attempt, request), resume }),
+  });
+}
+
+/** The frame that asks a worker how long the prompt of such a job would be. */
+export function countFrame(countId: string, request: JobRequest): CountTokensFrame {
+  const tools = (request.tools ?? []).map(tool => wireTool(tool, 2));
+  return defined<CountTokensFrame>({
+    type: 'count_tokens',
+    count_id: countId,
+    messages: request.messages.map(message => wireMessage(message, 2)),
+    tools: tools.length > 0 ? tools : undefined,
+    reasoning_effort: request.reasoningEffort,
+    template_options: request.templateOptions,
   });
 }
 

@@ -135,6 +135,23 @@ export const Job = Type.Object({
   resume: Optional(Resume),
 });
 
+/** Version 2: how many tokens would a prompt of these have? Asked at any time, of a worker that is ready. */
+export const CountTokens = Type.Object({
+  type: Literal('count_tokens'),
+  count_id: Text,
+  messages: Type.Array(WireMessage),
+  tools: Optional(Type.Array(WireTool)),
+  reasoning_effort: Optional(Text),
+  template_options: Optional(OpenMap),
+});
+/** Version 2: the answer to `count_tokens`. Without `input_tokens`, it cannot be told, and `error` says why. */
+export const TokenCount = Type.Object({
+  type: Literal('token_count'),
+  count_id: Text,
+  input_tokens: Optional(Int),
+  error: Optional(Text),
+});
+
 /** `attempt` (version 2): which one is meant; without it, whatever runs under that id. */
 export const Cancel = Type.Object({ ...ofJob('cancel'), attempt: Optional(Ordinal) });
 /** Version 2: every token frame up to `seq` is in the log, the worker need not keep it; `ended`: nor the end of the job. */
@@ -197,6 +214,8 @@ export const Complete = Type.Object({
   finish_reason: Optional(Type.Union([Literal('stop'), Literal('length'), Literal('tool_calls')])),
   /** The one of the job's `stop` texts that ended it. */
   stop_sequence: Optional(Text),
+  /** `finish_reason` is `length` because the context was full. */
+  context_full: Optional(Flag),
 });
 
 /** From a worker: the job failed. From a router: the handshake is refused. */
@@ -253,6 +272,7 @@ export const workerFrames = {
   heartbeat: Heartbeat,
   config: Config,
   status: Status,
+  token_count: TokenCount,
   token: Token,
   tool_generating: ToolGenerating,
   prompt_progress: PromptProgress,
@@ -274,6 +294,7 @@ export const routerFrames = {
   config_ack: ConfigAck,
   policy_update: PolicyUpdate,
   drain: Drain,
+  count_tokens: CountTokens,
   job: Job,
   cancel: Cancel,
   ack: Ack,
@@ -284,7 +305,7 @@ export const routerFrames = {
   validate_configuration: ValidateConfiguration,
 } as const;
 
-export { jobFrame, usageOf } from './worker-frames.job.ts';
+export { countFrame, jobFrame, usageOf } from './worker-frames.job.ts';
 
 export type WorkerFrame = FrameOf<typeof workerFrames>;
 export type RouterFrame = FrameOf<typeof routerFrames>;
@@ -293,6 +314,8 @@ export type HelloAckFrame = Static<typeof HelloAck>;
 export type ConfigFrame = Static<typeof Config>;
 export type StatusFrame = Static<typeof Status>;
 export type JobFrame = Static<typeof Job>;
+export type CountTokensFrame = Static<typeof CountTokens>;
+export type TokenCountFrame = Static<typeof TokenCount>;
 export type TokenFrame = Static<typeof Token>;
 export type PromptProgressFrame = Static<typeof PromptProgress>;
 export type CompleteFrame = Static<typeof Complete>;

@@ -190,7 +190,8 @@ async function compile() {
   if (code !== 0) fail(`the build failed with exit ${code}; see the messages above.`);
   for (const path of sources) if (!path.endsWith('.ts')) fs.cpSync(join(root, path), join(dist, path));
   // So that the programs can be linked and called by their names.
-  for (const name of ['router', 'worker']) fs.chmodSync(join(dist, 'bin', `${name}.js`), 0o755);
+  for (const path of ['router.js', 'worker.js'].map(name => join(dist, 'bin', name)))
+    if (fs.existsSync(path)) fs.chmodSync(path, 0o755);
   fs.writeFileSync(stamp, fingerprint);
 }
 

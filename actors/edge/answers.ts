@@ -5,6 +5,7 @@
  * connection closed with unread bytes in it takes the answer away from the caller.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { messageError, messageStatus, retryHeaders } from '../../protocol/anthropic-api.ts';
 import { type CodeName, codes } from '../../protocol/codes.ts';
 import { errorBody } from '../../protocol/openai-api.ts';
 import type { Family } from './paths.ts';
@@ -65,29 +66,16 @@ export function answerError(
   message: string,
   param: string | null = null,
 ): void {
-  const { retryable } = codes[code];
-  const anthropic = family === 'anthropic';
-  const status = anthropic && codes[code].status === 503 ? 529 : codes[code].status;
+  if (family === 'anthropic') {
+    const status = messageStatus(code);
+    const challenge = status === 401 ? bearer : {};
+    return answerJson({ res }, status, messageError(code, message, requestId), { ...retryHeaders(code), ...challenge });
+  }
+  const { status, retryable } = codes[code];
   const headers: Record<string, string> = {};
-  if (status === 429 || status === 503 || status === 529) headers['retry-after'] = '1';
+  if (status === 429 || status === 503) headers['retry-after'] = '1';
   else if (status >= 500 && !retryable) headers['x-should-retry'] = 'false';
-  if (status === 401) headers['www-authenticate'] = 'Bearer';
-  const body = anthropic
-    ? { type: 'error', error: { type: anthropicTypes[status] ?? 'api_error', message }, request_id: requestId }
-    : errorBody(code, message, param);
-  answerJson({ res }, status, body, headers);
+  answerJson({ res }, status, errorBody(code, message, param), { ...headers, ...(status === 401 ? bearer : {}) });
 }
 
-const anthropicTypes: Readonly<Record<number, string>> = {
-  400: 'invalid_request_error',
-  401: 'authentication_error',
-  403: 'permission_error',
-  404: 'not_found_error',
-  408: 'timeout_error',
-  413: 'request_too_large',
-  415: 'invalid_request_error',
-  429: 'rate_limit_error',
-  501: 'not_implemented_error',
-  504: 'timeout_error',
-  529: 'overloaded_error',
-};
+const bearer = { 'www-authenticate': 'Bearer' } as const;

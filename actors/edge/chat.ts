@@ -1,5 +1,8 @@
-/** Takes a chat completion in: its body goes to the front unread, and the answer comes from there. */
-import type { Front } from '../router/front.ts';
+/** Takes a request for an answer in: its body goes to the front unread, and the answer comes from there. */
+import { pingFrame } from '../../protocol/anthropic-api.ts';
+import type { CodeName } from '../../protocol/codes.ts';
+import type { AnswerShape } from '../../protocol/job-events.ts';
+import type { Front, Turned } from '../router/front.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
 
@@ -16,28 +19,18 @@ export interface ChatParts {
   readonly digest: (key: string) => string;
 }
 
-export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest }: ChatParts): Promise<void> {
+export async function takeChat(
+  exchange: Exchange,
+  { front, bodyBytesMax, digest }: ChatParts,
+  api: AnswerShape['api'] = 'openai.chat',
+): Promise<void> {
   const { req, res, requestId } = exchange;
-  const encoding = req.headers['content-encoding'];
-  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
-    const message = `send the body without content-encoding, not as ${encoding.slice(0, 40)}`;
-    return answerError(exchange, 'unsupported_media_type', message);
-  }
   const key = req.headers['idempotency-key'];
   if (typeof key === 'string' && key.length > idempotencyCharsMax) {
     return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
   }
-  const turned = front.turnedAway();
-  if (turned !== null) return answerError(exchange, turned.code, turned.message);
-  const body = await readBody(req, {
-    bytesMax: bodyBytesMax,
-    idleMs: bodyIdleMs,
-    begin: () => req.headers.expect !== undefined && res.writeContinue(),
-  });
-  // It took time to come in, and the queue may have filled meanwhile.
-  const late = front.turnedAway();
-  if (late !== null) return answerError(exchange, late.code, late.message);
-  if (res.destroyed || res.closed) return;
+  const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
+  if (body === null) return;
   const streamId = front.requestArrived(
     {
       respond: (status, headers, text) => answerText(res, status, headers, text),
@@ -46,12 +39,13 @@ export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest
       write: text => void res.write(text),
       end: () => res.end(),
       destroy: () => res.destroy(),
+      ...(api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
       get bufferedBytes() {
         return res.writableLength;
       },
     },
     {
-      api: 'openai.chat',
+      api,
       requestId,
       body,
       ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
@@ -59,4 +53,33 @@ export async function takeChat(exchange: Exchange, { front, bodyBytesMax, digest
   );
   res.on('drain', () => front.callerDrained(streamId));
   res.on('close', () => front.callerClosed(streamId));
+}
+
+/** The body of a request that `turnedAway` lets in. Null when it was refused, or nobody waits any more. */
+export async function takeBody(
+  exchange: Exchange,
+  bodyBytesMax: number,
+  turnedAway: () => Turned | null,
+): Promise<Uint8Array | null> {
+  const { req, res } = exchange;
+  const refuse = (code: CodeName, message: string): null => {
+    answerError(exchange, code, message);
+    return null;
+  };
+  const encoding = req.headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    const message = `send the body without content-encoding, not as ${encoding.slice(0, 40)}`;
+    return refuse('unsupported_media_type', message);
+  }
+  const turned = turnedAway();
+  if (turned !== null) return refuse(turned.code, turned.message);
+  const body = await readBody(req, {
+    bytesMax: bodyBytesMax,
+    idleMs: bodyIdleMs,
+    begin: () => req.headers.expect !== undefined && res.writeContinue(),
+  });
+  // It took time to come in, and the queue may have filled meanwhile.
+  const late = turnedAway();
+  if (late !== null) return refuse(late.code, late.message);
+  return res.destroyed || res.closed ? null : body;
 }

@@ -12,7 +12,8 @@ import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
 import { newRequestId } from '../router/ids.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
-import { authorised, type KeyCheck } from './api-key.ts';
+import { answerAnthropic } from './anthropic.ts';
+import type { KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
 import { allowOrigin } from './cors.ts';
 import { answerOpenai } from './openai.ts';
@@ -57,13 +58,10 @@ export function openHttp(options: HttpOptions, { front, digest, checkKey, diagno
     const { family, path } = route;
     const method = req.method === 'HEAD' ? 'GET' : (req.method ?? 'GET');
     if (family === 'openai') return answerOpenai(exchange, method, path, parts);
-    if (family === 'anthropic') {
-      // What a client asks to see whether anybody is there.
-      if (req.method === 'HEAD' && (path === '' || path === 'api/hello')) return answerText(res, 200, {}, '');
-      if (await authorised(exchange, checkKey))
-        answerError(exchange, 'not_implemented', `${method} /${path.slice(0, 200)} is not implemented here`);
-      return;
-    }
+    if (family === 'anthropic') return answerAnthropic(exchange, method, path, parts);
+    // The router's bare address is a base URL too, and what clients ask there to see whether anybody is there.
+    if ((path === '' && req.method === 'HEAD') || (path === 'api/hello' && method === 'GET'))
+      return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
@@ -87,7 +85,7 @@ export function openHttp(options: HttpOptions, { front, digest, checkKey, diagno
 
   function arrived(req: IncomingMessage, res: ServerResponse): void {
     const requestId = newRequestId();
-    const route = routeOf(req.url ?? '/');
+    const route = routeOf(req.url ?? '/', req.headers['anthropic-version'] !== undefined);
     const family = route?.family ?? 'other';
     res.setHeader('x-request-id', requestId);
     if (family === 'anthropic') res.setHeader('request-id', requestId);

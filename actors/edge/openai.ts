@@ -55,7 +55,7 @@ export async function answerOpenai(
 }
 
 /** First the one that a request without a model gets. A list without any would leave clients nothing to ask for. */
-function modelIds({ models, front }: OpenaiParts): string[] {
+export function modelIds({ models, front }: Pick<OpenaiParts, 'models' | 'front'>): string[] {
   const ids = [...new Set([...models, ...front.offers().map(({ model }) => model)])].filter(id => id !== '');
   return ids.length > 0 ? ids : ['default'];
 }

@@ -28,6 +28,14 @@ test('a plain /v1 works as a base URL of both APIs', () => {
   assert.is(at('/v1/messages/count_tokens'), 'anthropic messages/count_tokens');
 });
 
+test('the bare models belong to the API whose client asks', () => {
+  const family = (url: string, speaksAnthropic: boolean) => routeOf(url, speaksAnthropic)?.family;
+  assert.equal([family('/v1/models', true), family('/v1/models/m', true)], ['anthropic', 'anthropic']);
+  assert.equal([family('/v1/models', false), family('/v1/chat/completions', true)], ['openai', 'openai']);
+  assert.equal([family('/api/openai/v1/models', true), family('/health', true)], ['openai', 'other']);
+  assert.is(at('/v1/v1/messages'), 'anthropic messages');
+});
+
 test('other places are what they are called (RT5)', () => {
   assert.is(at('/health'), 'other health');
   assert.is(at('/ws'), 'other ws');

@@ -10,8 +10,13 @@ export interface Route {
   readonly path: string;
 }
 
-/** Null for a path with `..` in it or with broken percent-encoding: there is nothing at such a place. */
-export function routeOf(url: string): Route | null {
+/**
+ * `speaksAnthropic`: the request has a header that only clients of that API send. It decides where both APIs have the
+ * same path, which is so when the router's bare address is their base URL.
+ *
+ * Null for a path with `..` in it or with broken percent-encoding: there is nothing at such a place.
+ */
+export function routeOf(url: string, speaksAnthropic = false): Route | null {
   // A proxy may send the whole URL (RFC 9112 §3.2.2).
   const raw = url.replace(/^https?:\/\/[^/?#]*/i, '').split(/[?#]/, 1)[0] ?? '';
   let path: string;
@@ -24,7 +29,10 @@ export function routeOf(url: string): Route | null {
   if (parts.includes('..') || path.includes('\0')) return null;
   const [first, second] = parts;
   if (first === 'api' && (second === 'openai' || second === 'anthropic')) return below(second, parts.slice(2));
-  if (first === 'v1') return below(second === 'messages' ? 'anthropic' : 'openai', parts);
+  if (first === 'v1') {
+    const name = parts.find(part => part !== 'v1');
+    return below(name === 'messages' || (name === 'models' && speaksAnthropic) ? 'anthropic' : 'openai', parts);
+  }
   return { family: 'other', path: parts.join('/') + (parts.length > 0 && path.endsWith('/') ? '/' : '') };
 }
 

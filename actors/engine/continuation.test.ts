@@ -90,7 +90,10 @@ for (const [what, job] of [
   ['JSON', jobOf('json')],
   ['an answer that a stop text ends, cut inside the stop text too', jobOf('count', { stop: [', 3'] })],
   ['an answer that ends at its limit', jobOf('story', { maxTokens: 40 })],
-  ['an answer with penalties', jobOf('story', { maxTokens: 60, repeatPenalty: 2, frequencyPenalty: 3, presencePenalty: 3 })],
+  [
+    'an answer with penalties',
+    jobOf('story', { maxTokens: 60, repeatPenalty: 2, frequencyPenalty: 3, presencePenalty: 3 }),
+  ],
 ] as const) {
   test(`${what}: cut behind any token and gone on by ids, it is the unbroken one`, async () => {
     const whole = await run(job);

@@ -44,6 +44,7 @@ const restMs = 60_000;
 /** A cancelled job that does not stop in this time is given up; its slot frees itself when the evaluation returns. */
 const cancelMsMax = 5000;
 const closeMsMax = 3000;
+const countMsMax = 5000;
 const stderrCharsMax = 4000;
 
 interface Running {
@@ -60,6 +61,7 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
   let crashedAt: number[] = [];
   let restart: NodeJS.Timeout | null = null;
   const running = new Map<number, Running>();
+  const counting = new Map<number, (outcome: number | EngineError) => void>();
   let first: { readonly resolve: (info: EngineInfo) => void; readonly reject: (error: EngineError) => void } | null =
     null;
 
@@ -71,6 +73,7 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
 
   const failAll = (error: EngineError): void => {
     for (const job of [...running.values()]) job.settle(error);
+    for (const settle of [...counting.values()]) settle(error);
   };
 
   const post = (message: ToEngineProcess): void => {
@@ -124,6 +127,11 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
   };
 
   const hear = (item: JobNews): void => {
+    if (item.type === 'counted') {
+      counting.get(item.id)?.(item.tokens);
+      return;
+    }
+    if (item.type === 'error') counting.get(item.id)?.(new EngineError(item.failure.code, item.failure.message));
     const job = running.get(item.id);
     if (job === undefined) return; // given up or settled already
     switch (item.type) {
@@ -224,6 +232,25 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
         running.set(id, { hooks, settle });
         signal.addEventListener('abort', abort, { once: true });
         post({ type: 'generate', id, job });
+      });
+    },
+    countTokens(job) {
+      return new Promise<number>((resolve, reject) => {
+        if (state !== 'ready')
+          return reject(new EngineError('engine_unavailable', `the engine is not ready (${state})`));
+        const id = nextId++;
+        const late = setTimeout(
+          () => settle(new EngineError('server_overloaded', `the engine has not counted within ${countMsMax} ms`)),
+          countMsMax,
+        );
+        const settle = (outcome: number | EngineError): void => {
+          counting.delete(id);
+          clearTimeout(late);
+          if (outcome instanceof EngineError) reject(outcome);
+          else resolve(outcome);
+        };
+        counting.set(id, settle);
+        post({ type: 'count', id, job });
       });
     },
     async close() {

@@ -12,6 +12,7 @@ import type {
 export type ToEngineProcess =
   | { readonly type: 'load'; readonly options: EngineOptions }
   | { readonly type: 'generate'; readonly id: number; readonly job: EngineJob }
+  | { readonly type: 'count'; readonly id: number; readonly job: EngineJob }
   | { readonly type: 'cancel'; readonly id: number }
   | { readonly type: 'close' };
 
@@ -20,12 +21,13 @@ export interface EngineFailure {
   readonly message: string;
 }
 
-/** Exactly one `result` or `error` ends a job. */
+/** Exactly one `result` or `error` ends a job; a count has one `counted` or `error`. */
 export type JobNews =
   | { readonly id: number; readonly type: 'piece'; readonly piece: Piece }
   | { readonly id: number; readonly type: 'progress'; readonly progress: PromptProgress }
   | { readonly id: number; readonly type: 'toolCall' }
   | { readonly id: number; readonly type: 'result'; readonly result: EngineResult }
+  | { readonly id: number; readonly type: 'counted'; readonly tokens: number }
   | { readonly id: number; readonly type: 'error'; readonly failure: EngineFailure };
 
 export type FromEngineProcess =

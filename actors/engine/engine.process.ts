@@ -64,6 +64,15 @@ async function generate(id: number, job: EngineJob): Promise<void> {
   }
 }
 
+function count(id: number, job: EngineJob): void {
+  try {
+    if (model === null) throw new EngineError('engine_unavailable', 'no model is loaded yet');
+    tell({ id, type: 'counted', tokens: model.countTokens(job) });
+  } catch (error) {
+    tell({ id, type: 'error', failure: failureOf(error, 'internal_error') });
+  }
+}
+
 function failureOf(error: unknown, code: EngineFailure['code']): EngineFailure {
   if (error instanceof EngineError) return { code: error.code, message: error.message };
   return { code, message: error instanceof Error ? error.message : String(error) };
@@ -76,6 +85,9 @@ function receive(message: ToEngineProcess): void {
       break;
     case 'generate':
       void generate(message.id, message.job);
+      break;
+    case 'count':
+      count(message.id, message.job);
       break;
     case 'cancel':
       running.get(message.id)?.abort(new EngineError('cancelled', 'the job was cancelled'));

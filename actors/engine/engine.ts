@@ -109,6 +109,8 @@ export interface EngineResult {
   readonly toolCalls: readonly GeneratedToolCall[];
   /** Which stop string ended the answer. */
   readonly stopSequence?: string | undefined;
+  /** It finished with `length` because the context was full. */
+  readonly contextFull?: boolean | undefined;
   readonly durationMs: number;
 }
 
@@ -131,6 +133,8 @@ export interface Engine {
   /** Settles when the model is in memory for the first time, or with the reason why it cannot be. */
   load(): Promise<EngineInfo>;
   generate(job: EngineJob, hooks: GenerateHooks): Promise<EngineResult>;
+  /** How many tokens the prompt of the job has. Takes no slot. */
+  countTokens(job: EngineJob): Promise<number>;
   close(): Promise<void>;
 }
 

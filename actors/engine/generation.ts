@@ -49,7 +49,13 @@ export async function runJob(
     // Nothing is left to sample: only the end was not said.
     const finished = said.finish(overAlready ? 'stop' : 'length');
     const usage = { input: promptLength, cached: 0, output, reasoning: said.reasoningTokens };
-    return { ...finished, usage, durationMs: Math.round(performance.now() - startedAt) };
+    const isFull = !overAlready && output < limit;
+    return {
+      ...finished,
+      ...(isFull ? { contextFull: true } : {}),
+      usage,
+      durationMs: Math.round(performance.now() - startedAt),
+    };
   }
   const evaluated = await evaluatePrompt(sequence, tokens, hooks);
   const cached = Math.min(evaluated.cached, promptLength);
@@ -63,6 +69,7 @@ export async function runJob(
   });
   let first = true;
   let ended: 'stop' | 'length' = 'stop';
+  let contextFull = false;
   try {
     for (;;) {
       const { value: token, done } = await iterator.next();
@@ -75,8 +82,10 @@ export async function runJob(
       sampled.push(token);
       if (said.push(token)) break;
       // The token just sampled takes a place of its own when the next one is asked for.
-      if (output >= limit || sequence.nextTokenIndex >= sequence.contextSize - 1) {
+      const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
+      if (output >= limit || full) {
         ended = 'length';
+        contextFull = full && output < limit;
         break;
       }
     }
@@ -86,6 +95,7 @@ export async function runJob(
   const finished = said.finish(ended);
   return {
     ...finished,
+    ...(contextFull && finished.finishReason === 'length' ? { contextFull } : {}),
     usage: { input: promptLength - cached, cached, output, reasoning: said.reasoningTokens },
     durationMs: Math.round(performance.now() - startedAt),
   };

@@ -26,6 +26,7 @@ import { openSlots } from './slots.ts';
 export interface LoadedModel {
   readonly info: EngineInfo;
   generate(job: EngineJob, hooks: GenerateHooks): Promise<EngineResult>;
+  countTokens(job: EngineJob): number;
   close(): Promise<void>;
 }
 
@@ -102,6 +103,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
         slots.release(sequence);
       }
     },
+    countTokens: job => tokenize(model, template.render(job)).length,
     async close() {
       await context.dispose();
       await model.dispose();

@@ -11,10 +11,11 @@
 import { openAfterMs } from '../../machines/stream.ts';
 import type { CodeName } from '../../protocol/codes.ts';
 import { comparePositions, type Position } from '../../protocol/position.ts';
-import type { Effect, LoggedEntry, ShardInput } from '../../protocol/shard-messages.ts';
+import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { LogEntry } from '../log/job-log.ts';
 import type { Appender } from './appender.ts';
+import { logged } from './own-logs.ts';
 import { patiently } from './patiently.ts';
 import type { CallerPort, Clock, LogPort } from './ports.ts';
 
@@ -56,8 +57,7 @@ const stalledMsMax = 5 * 60_000;
 /** Entries read from the log at a time for a caller that catches up. */
 const pageEntries = 256;
 
-export const endOf = ({ epoch, sequence, count }: LogEntry): Position => ({ epoch, number: sequence + count - 1 });
-export const logged = ({ epoch, sequence, events }: LogEntry): LoggedEntry => ({ epoch, sequence, events });
+const endOf = ({ epoch, sequence, count }: LogEntry): Position => ({ epoch, number: sequence + count - 1 });
 
 export class Callers {
   readonly #times: CallersTimes;
@@ -215,7 +215,7 @@ export class Callers {
         post(caller.jobId, { kind: 'streamDue', at: now, streamId: caller.streamId });
       } else if (!caller.paused && now - caller.lastWriteAt >= keepAliveMs) {
         caller.lastWriteAt = now;
-        caller.port.write(': keep-alive\n\n');
+        caller.port.write(caller.port.keepAlive ?? ': keep-alive\n\n');
       }
     }
   }

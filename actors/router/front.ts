@@ -6,27 +6,21 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import { type AnswerShape, isTerminal, type JobEvent } from '../../protocol/job-events.ts';
-import type {
-  Effect,
-  LoggedEntry,
-  ShardInput,
-  ShardOutput,
-  WorkerOffer,
-  Writer,
-} from '../../protocol/shard-messages.ts';
+import type { AnswerShape } from '../../protocol/job-events.ts';
+import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
-import { Callers, logged } from './callers.ts';
+import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
-import { patiently } from './patiently.ts';
+import { OwnLogs } from './own-logs.ts';
 import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Timers } from './timers.ts';
+import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
 
 export interface FrontOptions {
@@ -73,8 +67,6 @@ const startReadingChars = 2 ** 18;
 const batchesMax = 64;
 const inputsMax = 8192;
 const sweepMs = 1000;
-/** Jobs of an earlier boot that are taken up at a time: enough to share round trips, and few logs in memory at once. */
-const recoveredTogether = 64;
 /** After a shutdown's grace, for the jobs that are cut to say so. */
 const lastWordsMs = 2000;
 
@@ -83,18 +75,17 @@ export class Front {
   readonly #parts: FrontParts;
   readonly #links: ShardLinks;
   readonly #appender: Appender;
+  readonly #logs: OwnLogs;
   readonly #timers: Timers;
   readonly #callers: Callers;
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
   readonly #claims: Claims;
+  readonly #counts: TokenCounts;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
-  /** Jobs of an earlier boot whose epoch we open: no shard knows them yet. */
-  readonly #takingUp = new Set<string>();
   #draining = false;
   #sweptAt = 0;
-  #stopped = false;
   #stopSweep: () => void = () => undefined;
   #whenIdle: (() => void)[] = [];
 
@@ -118,6 +109,16 @@ export class Front {
       },
       diagnostics,
     );
+    this.#logs = new OwnLogs(options.writer, {
+      clock,
+      log,
+      diagnostics,
+      appender: this.#appender,
+      taken: (jobId, entries) => {
+        this.#jobs.add(jobId);
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted: true });
+      },
+    });
     this.#queue = new JobQueue(options, clock, this.#timers, {
       give: (jobId, workerId, { protocol, workerInstance, modelFile }, at) =>
         this.#post(jobId, {
@@ -137,6 +138,7 @@ export class Front {
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
+    this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -152,60 +154,8 @@ export class Front {
   }
 
   /** Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. */
-  async recover(): Promise<number> {
-    const jobs = await this.#parts.log.openJobs();
-    let taken = 0;
-    for (let first = 0; first < jobs.length; first += recoveredTogether) {
-      const taking = jobs.slice(first, first + recoveredTogether).map(jobId => this.#takeUp(jobId));
-      for (const took of await Promise.all(taking)) if (took) taken += 1;
-    }
-    return taken;
-  }
-
-  /** Opens our epoch, then reads, then acts: an earlier boot that still lives says nothing more after that (design §2a.3). */
-  async #takeUp(jobId: string): Promise<boolean> {
-    const before = await this.#entriesOf(jobId);
-    const last = before?.at(-1);
-    if (before === null || last === undefined || isEnded(before)) return false;
-    const at = this.#parts.clock.now();
-    const adopted: JobEvent = { type: 'job.adopted', at, ...this.#options.writer };
-    const opening = { jobId, epoch: last.epoch + 1, sequence: 1, count: 1, events: JSON.stringify(adopted) };
-    this.#takingUp.add(jobId);
-    this.#appender.add({ ...opening, creates: false, ends: false, effects: [] });
-    this.#appender.flush();
-    await this.#appender.settled(jobId);
-    const entries = this.#takingUp.has(jobId) ? await this.#entriesOf(jobId) : null;
-    // Fenced: another boot was quicker. Or the earlier one was, with the job's last word.
-    if (!this.#takingUp.delete(jobId) || entries === null || isEnded(entries) || !this.#isOurs(entries)) {
-      this.#appender.forget(jobId);
-      return false;
-    }
-    this.#jobs.add(jobId);
-    this.#post(jobId, { kind: 'jobRestored', at: this.#parts.clock.now(), jobId, entries, adopted: true });
-    return true;
-  }
-
-  /** Whether the last epoch was opened by this boot. One that finds another's name there is not the owner (design §2a.3). */
-  #isOurs(entries: readonly LoggedEntry[]): boolean {
-    const { instance, boot } = this.#options.writer;
-    const opening = entries.flatMap(({ events }) => events).findLast(opensEpoch);
-    return opening?.instance === instance && opening.boot === boot;
-  }
-
-  /** The job's log, whenever the store gives it; null when it cannot be read, or the router stops. */
-  async #entriesOf(jobId: string): Promise<LoggedEntry[] | null> {
-    const { log, clock, diagnostics } = this.#parts;
-    try {
-      const entries = await patiently(
-        clock,
-        () => !this.#stopped,
-        () => log.read(jobId),
-      );
-      return entries === null ? null : entries.map(logged);
-    } catch (error) {
-      diagnostics.error('the log of an open job cannot be read', { jobId, reason: String(error) });
-      return null;
-    }
+  recover(): Promise<number> {
+    return this.#logs.takeAll();
   }
 
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
@@ -239,6 +189,13 @@ export class Front {
       ...(idempotency === undefined ? {} : { idempotency }),
     });
     return streamId;
+  }
+
+  /** A request to count tokens, with its body. The answer goes to `port`. */
+  countArrived(port: CountPort, { requestId, body }: Pick<Request, 'requestId' | 'body'>): void {
+    const countId = this.#counts.add(port);
+    if (countId === null) return;
+    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, body });
   }
 
   /** The caller's connection is gone, before or after its answer's end. */
@@ -323,8 +280,9 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
-    this.#stopped = true;
+    this.#logs.stop();
     this.#stopSweep();
+    this.#counts.stop();
     this.#timers.stop();
     this.#appender.stop();
     await this.#links.stop();
@@ -389,6 +347,12 @@ export class Front {
       case 'end':
         this.#callers.end(effect);
         return this.#checkIdle();
+      case 'countTokens':
+        return this.#counts.ask(effect);
+      case 'tokensCounted':
+        return this.#counts.counted(effect);
+      case 'refuseCount':
+        return this.#counts.respond(effect);
       case 'read':
         void this.#callers.readFor(effect);
         return;
@@ -461,8 +425,8 @@ export class Front {
     const known = new Set<string>();
     for (const jobId of jobs) {
       if (!this.#jobs.has(jobId)) continue;
-      const entries = (await this.#entriesOf(jobId)) ?? [];
-      if (entries.length > 0 && !this.#isOurs(entries)) {
+      const entries = (await this.#logs.read(jobId)) ?? [];
+      if (entries.length > 0 && !this.#logs.areOurs(entries)) {
         this.#fenced(jobId, 'fenced');
         continue;
       }
@@ -473,7 +437,7 @@ export class Front {
     for (const { jobId, opened } of [...this.#callers]) {
       if (!mine(jobId) || known.has(jobId)) continue;
       // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
-      const entries = opened ? await this.#entriesOf(jobId) : [];
+      const entries = opened ? await this.#logs.read(jobId) : [];
       if (entries !== null && entries.length === 0) continue;
       known.add(jobId);
       inputs.push({ kind: 'jobRestored', at, jobId, entries: entries ?? [] });
@@ -493,7 +457,8 @@ export class Front {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
-    if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
+    else if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -507,7 +472,7 @@ export class Front {
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
     this.#jobs.delete(jobId);
-    this.#takingUp.delete(jobId);
+    this.#logs.lost(jobId);
     this.#timers.disarm(`job:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
@@ -529,6 +494,7 @@ export class Front {
     const at = this.#parts.clock.now();
     this.#claims.forget(workerId);
     this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
+    this.#counts.workerGone(workerId);
     const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
     for (const jobId of this.#queue.remove(workerId)) {
       this.#post(jobId, { kind: 'jobOrphaned', at, jobId, workerId, reason });
@@ -565,6 +531,15 @@ export class Front {
     for (const worker of [...this.#workers]) {
       if (worker.instance === instance && worker.workerId !== workerId) this.#workers.drop(worker);
     }
+  }
+
+  /** The worker that runs the model that is meant, or any: a router has one model. */
+  #askToCount(model: string, frame: string): string | null {
+    const able = [...this.#workers].filter(({ offer }) => (offer?.protocol ?? 1) >= 2);
+    const worker = able.find(({ offer }) => offer?.model === model) ?? able[0];
+    if (worker === undefined) return null;
+    this.#workers.send(worker.workerId, frame);
+    return worker.workerId;
   }
 
   async #checkKey(workerId: string, role: 'admin' | 'tools', key: string): Promise<void> {
@@ -613,10 +588,3 @@ export class Front {
     });
   }
 }
-
-/** `job.adopted` may stand behind a terminal event: a boot that came too late. */
-const isEnded = (entries: readonly LoggedEntry[]): boolean =>
-  entries.some(({ events }) => events.some(({ type }) => isTerminal(type)));
-
-const opensEpoch = (event: JobEvent): event is Extract<JobEvent, { type: 'job.submitted' | 'job.adopted' }> =>
-  event.type === 'job.submitted' || event.type === 'job.adopted';

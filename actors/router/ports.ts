@@ -27,6 +27,8 @@ export interface CallerPort {
   end(): void;
   /** Cuts the connection: nothing true can be said any more. */
   destroy(): void;
+  /** What a streamed answer says when nothing was said for a while; a comment where this is absent. */
+  readonly keepAlive?: string;
   /** Bytes accepted but not yet taken by the network. */
   readonly bufferedBytes: number;
 }

@@ -28,7 +28,7 @@ export interface ShardPoolOptions {
 /** Shards end within this time when asked to; then their threads are ended. */
 const stopMs = 2000;
 /** How long the successor of a shard waits to hear why it died. */
-const reasonMs = 100;
+const reasonMs = 1000;
 
 export const shardsDefault = (): number => Math.max(1, availableParallelism() - 1);
 

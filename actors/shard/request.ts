@@ -1,6 +1,7 @@
 /** A caller's request body, from bytes to a job request; or the answer that refuses it. */
 import { refusalOf } from '../../machines/answer.ts';
 import type { WholeAnswer } from '../../machines/shown.ts';
+import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 
@@ -10,23 +11,37 @@ export type ReadBody =
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
-export function readRequest(api: AnswerShape['api'], bytes: Uint8Array, modelDefault: string): ReadBody {
-  let body: unknown;
+export interface RequestBytes {
+  readonly api: AnswerShape['api'];
+  readonly body: Uint8Array;
+  readonly modelDefault: string;
+  readonly requestId: string;
+}
+
+export function readRequest({ api, body, modelDefault, requestId }: RequestBytes): ReadBody {
+  const value = readJson(body);
+  const parsed = value.ok ? parse(api, value.value, modelDefault) : value;
+  return parsed.ok ? parsed : { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
+}
+
+type ReadJson = { readonly ok: true; readonly value: unknown } | ({ readonly ok: false } & Refusal);
+type Refusal = { readonly code: string; readonly message: string; readonly param: string | null };
+
+export function readJson(bytes: Uint8Array): ReadJson {
   try {
-    body = JSON.parse(utf8.decode(bytes));
+    return { ok: true, value: JSON.parse(utf8.decode(bytes)) };
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const what = bytes.length === 0 ? 'the body is empty' : `the body is not one JSON value in UTF-8: ${why}`;
-    return { ok: false, answer: refusalOf(api, 'invalid_request', `invalid JSON: ${what}`) };
+    return { ok: false, code: 'invalid_request', message: `invalid JSON: ${what}`, param: null };
   }
-  const parsed = parse(api, body, modelDefault);
-  if (parsed.ok) return parsed;
-  return { ok: false, answer: refusalOf(api, parsed.code, parsed.message, parsed.param) };
 }
 
 function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
   switch (api) {
     case 'openai.chat':
       return parseChatRequest(body, { modelDefault });
+    case 'anthropic.messages':
+      return parseMessageRequest(body);
   }
 }

@@ -30,6 +30,7 @@ import { origin, type Position } from '../../protocol/position.ts';
 import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
 import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
+import { countOf } from './count.ts';
 import { framesOf } from './frames.ts';
 import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
@@ -95,6 +96,9 @@ export class Shard {
         return this.#framesArrived(input);
       case 'requestArrived':
         return this.#requestArrived(input);
+      case 'countArrived':
+        this.#effects.push(countOf(input));
+        return;
       case 'jobMatched':
         return this.#jobMatched(input);
       case 'jobOrphaned':
@@ -139,7 +143,7 @@ export class Shard {
   }
 
   #requestArrived(input: Input<'requestArrived'>): void {
-    const parsed = readRequest(input.api, input.body, input.modelDefault);
+    const parsed = readRequest(input);
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
@@ -177,6 +181,8 @@ export class Shard {
       else if (parsed.kind === 'type') this.#note('debug', 'frame of an unknown type ignored', { jobId, workerId });
       else {
         this.#note('warn', 'broken frame from a worker', { jobId, workerId, problem: parsed.kind });
+        // It lost the job a moment ago, and the front has yet to hear.
+        if (foreign(live.job, { workerId }) !== null) continue;
         const message = parsed.kind === 'shape' ? `: ${parsed.message}` : '';
         this.#decided(jobId, job => failJob(job, 'worker_error', `the worker sent a broken frame${message}`, at), at);
       }
@@ -347,10 +353,8 @@ export class Shard {
     const jobId = this.#streams.jobOf(streamId);
     const live = jobId === null ? undefined : this.#jobs.get(jobId);
     if (live === undefined) return;
-    const effects = this.#streams.catchUp(streamId, turn, positioned(entries), last);
     // The end of it tells of events that are on their way to the log: it waits for them, as if they happened now.
-    if (last) this.#chunkOf(live).effects.push(...effects);
-    else this.#effects.push(...effects);
+    this.#chunkOf(live).effects.push(...this.#streams.catchUp(streamId, turn, positioned(entries), last));
   }
 
   #streamWoken({ streamId, turn, sent }: Input<'streamWoken'>): void {

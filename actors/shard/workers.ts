@@ -120,6 +120,8 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'checkKey', workerId, role: params.role, key: params.key };
     case 'claimJobs':
       return { kind: 'claimJobs', workerId, offer: params.offer, jobs: params.jobs };
+    case 'reportCount':
+      return { kind: 'tokensCounted', workerId, countId: params.countId, tokens: params.tokens };
     case 'offerWorker':
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':

@@ -46,6 +46,7 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
   };
   let loaded: { resolve: (info: EngineInfo) => void; reject: (error: Error) => void } | null = null;
   let state: EngineState = 'loading';
+  const levers = { refuseCounts: false };
   const engine: Engine = {
     get state() {
       return state;
@@ -57,6 +58,10 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
       new Promise((resolve, reject) => {
         loaded = { resolve, reject };
       }),
+    countTokens: async ({ messages }) => {
+      if (levers.refuseCounts) throw new EngineError('internal_error', 'cannot count');
+      return 10 * messages.length;
+    },
     generate: (_job, hooks) =>
       new Promise((resolve, reject) => {
         jobs.push({ hooks, resolve, reject });
@@ -74,6 +79,7 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
     engine,
     options,
     jobs,
+    levers,
     enter,
     finishLoad: () => {
       enter('ready');
@@ -303,6 +309,19 @@ test('a job of version 1 carries version 1 fields only, and no empty tokens', ()
     });
     assert.equal(await next('token'), { type: 'token', job_id: 'j1', token: 'Hi!' });
     assert.not(lines[1]?.heard.some(({ type }) => type === 'prompt_progress'));
+  }));
+
+test('tokens are counted when the model is there, and said not to be when it is not', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    const ask = (count_id: string) => send({ type: 'count_tokens', count_id, messages: job.messages });
+    first(engines).finishLoad();
+    await next('config');
+    ask('1');
+    assert.equal(await next('token_count'), { type: 'token_count', count_id: '1', input_tokens: 10 });
+    first(engines).levers.refuseCounts = true;
+    ask('2');
+    assert.equal(await next('token_count'), { type: 'token_count', count_id: '2', error: 'cannot count' });
   }));
 
 test('frames that arrive in pieces are put together', () =>

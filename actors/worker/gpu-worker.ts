@@ -11,7 +11,7 @@
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Capabilities, Policy } from '../../protocol/worker-frames.parts.ts';
-import type { HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
+import type { CountTokensFrame, HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
 import { protocolVersion } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Engine, EngineInfo, EngineOptions, EngineState } from '../engine/engine.ts';
@@ -240,6 +240,9 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       case 'cancel':
         jobs.cancel(frame.job_id, frame.attempt);
         break;
+      case 'count_tokens':
+        void count(frame);
+        break;
       case 'ack':
         jobs.acknowledge(frame.job_id, frame.attempt, frame.seq, frame.ended === true);
         break;
@@ -260,6 +263,18 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     }
   };
 
+  const count = async ({ count_id, messages, ...more }: CountTokensFrame): Promise<void> => {
+    try {
+      if (engine === null) throw new Error('the model is not loaded yet');
+      const job = { messages, tools: more.tools, reasoningEffort: more.reasoning_effort };
+      const input_tokens = await engine.countTokens({ ...job, templateOptions: more.template_options });
+      link.send({ type: 'token_count', count_id, input_tokens });
+    } catch (error) {
+      // The router estimates then.
+      link.send({ type: 'token_count', count_id, error: error instanceof Error ? error.message : String(error) });
+    }
+  };
+
   /** The router takes no more of our answers soon: finish what runs, then look for a router again. */
   const drained = async (): Promise<void> => {
     diagnostics.info('the router drains: running jobs finish, then this worker dials again');
@@ -272,6 +287,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     stopping = true;
     jobs.endAll('stopping');
     link.stop(closeCodes.normal, '');
+    jobs.close();
     void (engine?.close() ?? Promise.resolve()).then(() => finish(how));
   };
 
@@ -286,6 +302,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       jobs.endAll('stopping');
       await jobs.idle(1000);
       link.stop(closeCodes.goingAway, 'the worker is stopping');
+      jobs.close();
       await engine?.close();
       finish({ exitCode: 0, message: 'worker stopped' });
     },

@@ -53,6 +53,8 @@ export interface Jobs {
   /** Connected again: the router goes on with these, and all others are over. */
   resume(granted: readonly JobMark[]): void;
   endAll(reason: EndReason): void;
+  /** The worker ends: nothing is kept for anybody any more. */
+  close(): void;
   /** Settles when no job runs any more, or after `msMax`. */
   idle(msMax: number): Promise<void>;
 }
@@ -256,6 +258,11 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
         waiting = [];
       }
     },
+    close() {
+      forgetAll?.();
+      forgetAll = null;
+      for (const [jobId, job] of [...running, ...ended]) drop(jobId, job);
+    },
     idle(msMax) {
       if (running.size === 0) return Promise.resolve();
       return new Promise(resolve => {
@@ -272,7 +279,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
 const attemptOf = ({ attempt }: RunningJob): { attempt?: number } => (attempt === undefined ? {} : { attempt });
 
 function completeFrame(jobId: string, job: RunningJob, result: EngineResult, version: 1 | 2): CompleteFrame {
-  const { usage, text, reasoning, toolCalls, finishReason, stopSequence } = result;
+  const { usage, text, reasoning, toolCalls, finishReason, stopSequence, contextFull } = result;
   return {
     type: 'complete',
     job_id: jobId,
@@ -293,6 +300,7 @@ function completeFrame(jobId: string, job: RunningJob, result: EngineResult, ver
           seq: job.seq,
           finish_reason: finishReason,
           ...(stopSequence === undefined ? {} : { stop_sequence: stopSequence }),
+          ...(contextFull === true ? { context_full: true } : {}),
         }),
   };
 }
