@@ -12,6 +12,8 @@ import {
   type QueueAction,
   queueCounts,
   rebuildQueue,
+  suits,
+  type WaitingJob,
 } from './queue.ts';
 
 const runs = Number(process.env.FC_RUNS ?? 300);
@@ -43,6 +45,7 @@ const withdraw = (workerId: string): QueueCommand => ({ type: 'withdrawWorker', 
 const remove = (workerId: string): QueueCommand => ({ type: 'removeWorker', at: 0, workerId });
 const free = (jobId: string, workerId: string): QueueCommand => ({ type: 'freeSlot', at: 0, jobId, workerId });
 const dequeue = (jobId: string): QueueCommand => ({ type: 'dequeueJob', at: 0, jobId });
+const claim = (jobId: string, workerId: string): QueueCommand => ({ type: 'claimJob', at: 0, jobId, workerId });
 const match: QueueCommand = { type: 'matchJobs', at: 9 };
 const close: QueueCommand = { type: 'closeQueue', at: 0 };
 
@@ -60,7 +63,8 @@ function live(commands: readonly QueueCommand[], from = newQueue(100)): Life {
     const { queue, actions, refusal } = obey(life.queue, command);
     life = { queue, actions, refusal: refusal?.code ?? null };
     hold(queue);
-    if (command.type === 'matchJobs') assert.ok(queue.waiting.length === 0 || queue.freeSlots === 0, 'Q6');
+    const waitsForNothing = (job: WaitingJob): boolean => queue.free.some(({ offer }) => suits(job, offer));
+    if (command.type === 'matchJobs') assert.not.ok(queue.waiting.some(waitsForNothing), 'Q6');
   }
   return life;
 }
@@ -182,6 +186,46 @@ test('G14: a worker is listed with its offer and its jobs', () => {
   assert.equal(queue.workers.get('a'), { workerId: 'a', offer: offer(3), open: true, held: ['1'], lastMatch: 1 });
 });
 
+test('a claimed job is held by its claimant only, wherever it was before', () => {
+  const given = [join('a', 1), enqueue('1'), match];
+  for (const before of [[], [enqueue('1')], given]) {
+    const { queue } = live([...before, join('b', 1), claim('1', 'b')]);
+    assert.is(holderOf(queue, '1'), 'b');
+    assert.is(queue.waiting.length, 0);
+    assert.is(live([claim('1', 'b')], queue).queue.heldCount, 1, 'a second time changes nothing');
+  }
+  assert.is(live([claim('1', 'nobody')]).refusal, 'unknown_worker');
+});
+
+test('a worker that came back with more jobs than slots gets no other until it has fewer', () => {
+  const { queue } = live([join('a', 1), withdraw('a'), claim('1', 'a'), claim('2', 'a'), join('a', 1), enqueue('3')]);
+  assert.equal(given(live([match], queue).actions), []);
+  assert.equal(given(live([free('1', 'a'), match], queue).actions), []);
+  assert.equal(given(live([free('1', 'a'), free('2', 'a'), match], queue).actions), [['3', 'a']]);
+});
+
+test('a job that was begun goes to version 2 only, and rather to its own model file than to the best worker', () => {
+  const two = (workerId: string, modelFile: string): QueueCommand => ({
+    type: 'offerWorker',
+    at: 0,
+    workerId,
+    offer: { ...offer(1), protocol: 2, modelFile },
+  });
+  const begun: QueueCommand = {
+    type: 'enqueueJob',
+    at: 0,
+    jobId: '1',
+    model: 'm',
+    priority: 0,
+    again: true,
+    continues: true,
+    modelFile: 'x',
+  };
+  assert.equal(given(live([join('a', 9), begun, match]).actions), []);
+  assert.equal(given(live([join('a', 9), two('b', 'y'), begun, match]).actions), [['1', 'b']]);
+  assert.equal(given(live([two('b', 'y'), two('c', 'x'), begun, match]).actions), [['1', 'c']]);
+});
+
 test('N1: four slots take four jobs in one matching', () => {
   const { actions } = live([join('a', 4), enqueue('1'), enqueue('2'), enqueue('3'), enqueue('4'), match]);
   assert.is(given(actions).length, 4);
@@ -300,6 +344,7 @@ const anyCommand: fc.Arbitrary<QueueCommand> = fc.oneof(
       again: fc.boolean(),
     }),
   },
+  { weight: 2, arbitrary: fc.tuple(anyJob, anyWorker).map(([job, id]) => claim(job, id)) },
   { weight: 3, arbitrary: fc.tuple(anyWorker, fc.integer({ min: 1, max: 4 })).map(([id, slots]) => join(id, slots)) },
   { weight: 5, arbitrary: fc.constant(match) },
   { weight: 5, arbitrary: fc.tuple(anyJob, anyWorker).map(([jobId, workerId]) => free(jobId, workerId)) },
@@ -331,6 +376,10 @@ function naive(commands: readonly QueueCommand[], waitingMax: number): Map<strin
     }
     if (command.type === 'dequeueJob') forget(command.jobId);
     if (command.type === 'freeSlot' && jobs.get(command.jobId) === command.workerId) forget(command.jobId);
+    if (command.type === 'claimJob' && workers.has(command.workerId)) {
+      forget(command.jobId);
+      jobs.set(command.jobId, command.workerId);
+    }
     if (command.type === 'offerWorker') workers.set(command.workerId, { slots: command.offer.slots, open: true });
     if (command.type === 'withdrawWorker' && workers.has(command.workerId)) {
       workers.set(command.workerId, { slots: workers.get(command.workerId)?.slots ?? 0, open: false });
