@@ -131,11 +131,11 @@ export type ConnectionAction =
   | { readonly type: 'sendFrame'; readonly params: { readonly frame: RouterFrame } }
   | { readonly type: 'closeWorker'; readonly params: { readonly code: number; readonly reason: string } }
   | { readonly type: 'checkKey'; readonly params: { readonly role: KeyRole; readonly key: string } }
+  | { readonly type: 'reportCount'; readonly params: { readonly countId: string; readonly tokens: number | null } }
   | {
       readonly type: 'claimJobs';
       readonly params: { readonly offer: WorkerOffer; readonly jobs: readonly JobMark[] };
     }
-  | { readonly type: 'reportCount'; readonly params: { readonly countId: string; readonly tokens: number | null } }
   | { readonly type: 'offerWorker'; readonly params: { readonly offer: WorkerOffer } }
   | { readonly type: 'withdrawWorker'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'armTimer'; readonly params: { readonly name: TimerName; readonly at: number } }

@@ -403,7 +403,7 @@ test('AN26 AN34: what a worker reports has its own status, and its own class in 
     ['invalid_request', 'no', 400, 'invalid_request_error', 'no'],
     ['overloaded', 'busy', 529, 'overloaded_error', 'busy'],
     ['timeout', 'late', 504, 'timeout_error', 'late'],
-    ['engine_crashed', 'bang', 500, 'api_error', 'bang'],
+    ['worker_error', 'bang', 500, 'api_error', 'bang'],
   ] as const) {
     await withWorker(fails(code, error), async () => {
       for (const stream of [false, true]) {

@@ -81,15 +81,15 @@ export class Trial {
       case 'drop':
         pick(connected, each.who)?.drop();
         return;
-      case 'mute': {
-        const worker = pick(connected, each.who);
-        if (worker !== undefined) worker.answersPings = false;
-        return;
-      }
       case 'redial': {
         const lost = workers.filter(({ gone, redialled, protocol }) => gone && !redialled && protocol >= 2);
         const worker = pick(lost, each.who);
         if (worker !== undefined && connected.length < 4) world.redial(worker);
+        return;
+      }
+      case 'mute': {
+        const worker = pick(connected, each.who);
+        if (worker !== undefined) worker.answersPings = false;
         return;
       }
       case 'kill':

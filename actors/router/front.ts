@@ -80,8 +80,8 @@ export class Front {
   readonly #callers: Callers;
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
-  readonly #claims: Claims;
   readonly #counts: TokenCounts;
+  readonly #claims: Claims;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -135,10 +135,10 @@ export class Front {
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
+    this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -501,6 +501,15 @@ export class Front {
     }
   }
 
+  /** The worker that runs the model that is meant, or any: a router has one model. */
+  #askToCount(model: string, frame: string): string | null {
+    const able = [...this.#workers].filter(({ offer }) => (offer?.protocol ?? 1) >= 2);
+    const worker = able.find(({ offer }) => offer?.model === model) ?? able[0];
+    if (worker === undefined) return null;
+    this.#workers.send(worker.workerId, frame);
+    return worker.workerId;
+  }
+
   /** A worker is back and holds jobs still: each job's own shard says whether it may go on with it. */
   #claimJobs({ workerId, offer, jobs }: Extract<Effect, { kind: 'claimJobs' }>): void {
     const { workerInstance, modelFile, protocol } = offer;
@@ -531,15 +540,6 @@ export class Front {
     for (const worker of [...this.#workers]) {
       if (worker.instance === instance && worker.workerId !== workerId) this.#workers.drop(worker);
     }
-  }
-
-  /** The worker that runs the model that is meant, or any: a router has one model. */
-  #askToCount(model: string, frame: string): string | null {
-    const able = [...this.#workers].filter(({ offer }) => (offer?.protocol ?? 1) >= 2);
-    const worker = able.find(({ offer }) => offer?.model === model) ?? able[0];
-    if (worker === undefined) return null;
-    this.#workers.send(worker.workerId, frame);
-    return worker.workerId;
   }
 
   async #checkKey(workerId: string, role: 'admin' | 'tools', key: string): Promise<void> {

@@ -118,10 +118,10 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'closeWorker', workerId, code: params.code, reason: params.reason };
     case 'checkKey':
       return { kind: 'checkKey', workerId, role: params.role, key: params.key };
-    case 'claimJobs':
-      return { kind: 'claimJobs', workerId, offer: params.offer, jobs: params.jobs };
     case 'reportCount':
       return { kind: 'tokensCounted', workerId, countId: params.countId, tokens: params.tokens };
+    case 'claimJobs':
+      return { kind: 'claimJobs', workerId, offer: params.offer, jobs: params.jobs };
     case 'offerWorker':
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':
