@@ -28,7 +28,12 @@ let slowHead: ReturnType<typeof converse>;
 const folder = mkdtempSync(join(tmpdir(), 'auxot-garbage-'));
 
 test.before(async () => {
-  router = await startRouter({ AUXOT_FSYNC: 'no', AUXOT_JOB_TIMEOUT: '20s', AUXOT_MAX_BODY: '1MiB' });
+  router = await startRouter({
+    AUXOT_FSYNC: 'no',
+    AUXOT_JOB_TIMEOUT: '20s',
+    AUXOT_MAX_BODY: '1MiB',
+    AUXOT_REDIAL_GRACE: '300ms',
+  });
   await health(router.url);
   rssBytes = residentBytes();
   slowHead = converse(router.port, ['GET /health HTTP/1.1\r\n'], { ms: 30_000 });

@@ -49,7 +49,13 @@ export async function runJob(
     // Nothing is left to sample: only the end was not said.
     const finished = said.finish(overAlready ? 'stop' : 'length');
     const usage = { input: promptLength, cached: 0, output, reasoning: said.reasoningTokens };
-    return { ...finished, usage, durationMs: Math.round(performance.now() - startedAt) };
+    const isFull = !overAlready && output < limit;
+    return {
+      ...finished,
+      ...(isFull ? { contextFull: true } : {}),
+      usage,
+      durationMs: Math.round(performance.now() - startedAt),
+    };
   }
   const evaluated = await evaluatePrompt(sequence, tokens, hooks);
   const cached = Math.min(evaluated.cached, promptLength);

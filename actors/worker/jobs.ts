@@ -53,7 +53,7 @@ export interface Jobs {
   /** Connected again: the router goes on with these, and all others are over. */
   resume(granted: readonly JobMark[]): void;
   endAll(reason: EndReason): void;
-  /** Nobody will ask for what was kept any more: the worker ends. */
+  /** The worker ends: nothing is kept for anybody any more. */
   close(): void;
   /** Settles when no job runs any more, or after `msMax`. */
   idle(msMax: number): Promise<void>;
@@ -261,7 +261,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
     close() {
       forgetAll?.();
       forgetAll = null;
-      for (const jobId of [...ended.keys()]) forget(jobId);
+      for (const [jobId, job] of [...running, ...ended]) drop(jobId, job);
     },
     idle(msMax) {
       if (running.size === 0) return Promise.resolve();
