@@ -15,11 +15,11 @@ import {
   messageError,
   messageEvents,
   messageStatus,
-  retryHeaders,
   type StopReason,
 } from '../protocol/anthropic-api.ts';
+import { retryHeaders } from '../protocol/codes.ts';
 import type { JobCompleted, JobEvent, JobSubmitted, ToolCall } from '../protocol/job-events.ts';
-import { jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
+import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 import { type Digest, digestOf, digestText, emptyDigest } from './text-digest.ts';
 import { inputOf } from './tool-input.ts';
 
@@ -69,16 +69,11 @@ export function showMessage(answer: MessageAnswer, event: JobEvent, opened: bool
     case 'job.completed':
       return completed(answer, event);
     case 'job.failed':
-      return [answer, failure(answer, event.code, event.message, opened)];
     case 'job.expired':
-      return [
-        answer,
-        failure(answer, 'timeout', 'the job did not finish before its deadline (AUXOT_JOB_TIMEOUT)', opened),
-      ];
-    case 'job.cancelled':
-      return event.reason === 'shutdown'
-        ? [answer, failure(answer, 'shutting_down', 'the router is shutting down', opened)]
-        : [answer, failure(answer, 'cancelled', 'the job was cancelled', opened)];
+    case 'job.cancelled': {
+      const { code, message } = failureOf(event);
+      return [answer, failure(answer, code, message, opened)];
+    }
     case 'job.submitted':
     case 'job.adopted':
     case 'job.assigned':

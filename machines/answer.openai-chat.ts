@@ -4,10 +4,10 @@
  * Streamed, each event becomes zero or more SSE frames (spec/http-api §3.3). Not streamed, the events gather into one
  * JSON body (§3.2). Both say the same text: what `output.appended` events hold, in order.
  */
-import { type CodeName, codeOf } from '../protocol/codes.ts';
+import { type CodeName, codeOf, retryHeaders } from '../protocol/codes.ts';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
-import { type ChunkWriter, chatCompletion, chunkWriter, errorBody } from '../protocol/openai-api.ts';
-import { jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
+import { type ChunkWriter, chatCompletion, chunkWriter, errorBody, streamDone } from '../protocol/openai-api.ts';
+import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 
 export interface ChatAnswer {
   readonly api: 'openai.chat';
@@ -21,7 +21,7 @@ export interface ChatAnswer {
 }
 
 const nothing: Shown = { kind: 'nothing' };
-const done = 'data: [DONE]\n\n';
+const done = `data: ${streamDone}\n\n`;
 
 export function beginChat(submitted: JobSubmitted): ChatAnswer {
   const created = Math.floor(submitted.at / 1000);
@@ -59,12 +59,11 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
       return [answer, frames(last, true)];
     }
     case 'job.failed':
-      return [answer, failure(event.code, event.message, opened)];
     case 'job.expired':
-      return [answer, failure('timeout', 'the job did not finish before its deadline (AUXOT_JOB_TIMEOUT)', opened)];
-    case 'job.cancelled':
-      if (event.reason === 'shutdown') return [answer, failure('shutting_down', 'the router is shutting down', opened)];
-      return [answer, failure('cancelled', 'the job was cancelled', opened)];
+    case 'job.cancelled': {
+      const { code, message } = failureOf(event);
+      return [answer, failure(code, message, opened)];
+    }
     case 'job.submitted':
     case 'job.adopted':
     case 'job.assigned':
@@ -77,14 +76,10 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
 
 /** An error as a whole answer, with what clients need to decide whether to try again (§8.1 row 31). */
 export function chatRefusal(code: string, message: string, param: string | null = null): WholeAnswer {
-  const { status, retryable } = codeOf(code);
-  const retry: Record<string, string> = {};
-  if (status === 429 || status === 503) retry['retry-after'] = '1';
-  else if (status >= 500 && !retryable) retry['x-should-retry'] = 'false';
   return {
     kind: 'whole',
-    status,
-    headers: { ...jsonHeaders, ...retry },
+    status: codeOf(code).status,
+    headers: { ...jsonHeaders, ...retryHeaders(code) },
     body: JSON.stringify(errorBody(code as CodeName, message, param)),
   };
 }

@@ -1,4 +1,5 @@
-/** What an answer's fold gives out for an event. */
+/** What an answer's fold gives out for an event, and what is the same in the answers of all APIs. */
+import type { JobEvent } from '../protocol/job-events.ts';
 
 export interface WholeAnswer {
   readonly kind: 'whole';
@@ -21,3 +22,20 @@ export const streamHeaders = {
 } as const;
 
 export const jsonHeaders = { 'content-type': 'application/json' } as const;
+
+/** What a caller is told of a job that ended without an answer. */
+export function failureOf(event: Extract<JobEvent, { type: 'job.failed' | 'job.expired' | 'job.cancelled' }>): {
+  readonly code: string;
+  readonly message: string;
+} {
+  switch (event.type) {
+    case 'job.failed':
+      return { code: event.code, message: event.message };
+    case 'job.expired':
+      return { code: 'timeout', message: 'the job did not finish before its deadline (AUXOT_JOB_TIMEOUT)' };
+    case 'job.cancelled':
+      return event.reason === 'shutdown'
+        ? { code: 'shutting_down', message: 'the router is shutting down' }
+        : { code: 'cancelled', message: 'the job was cancelled' };
+  }
+}

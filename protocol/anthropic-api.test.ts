@@ -1,8 +1,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { estimateTokens } from './anthropic-api.count.ts';
-import { messageError, messageEvents, messageStatus, modelInfo, modelPage, retryHeaders } from './anthropic-api.ts';
-import { codes } from './codes.ts';
+import { messageError, messageEvents, messageStatus, modelInfo, modelPage } from './anthropic-api.ts';
+import { codes, retryHeaders } from './codes.ts';
 
 const typeOf = (code: string): string => messageError(code, 'm', 'req_1').error.type;
 

@@ -131,13 +131,6 @@ export function messageStatus(code: string): number {
   return status === 503 || code === 'queue_full' ? 529 : status;
 }
 
-/** What tells clients whether to try again. */
-export function retryHeaders(code: string): Readonly<Record<string, string>> {
-  const status = messageStatus(code);
-  if (status === 429 || status === 529) return { 'retry-after': '1' };
-  return status >= 500 && !codeOf(code).retryable ? { 'x-should-retry': 'false' } : {};
-}
-
 /** Agents recover from a conversation that has grown too long when they read these words (spec/http-api §8.3 row 29). */
 function wording(code: string, message: string): string {
   if (code !== 'context_length_exceeded' || message.startsWith('prompt is too long')) return message;

@@ -5,8 +5,8 @@
  * connection closed with unread bytes in it takes the answer away from the caller.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { messageError, messageStatus, retryHeaders } from '../../protocol/anthropic-api.ts';
-import { type CodeName, codes } from '../../protocol/codes.ts';
+import { messageError, messageStatus } from '../../protocol/anthropic-api.ts';
+import { type CodeName, codes, retryHeaders } from '../../protocol/codes.ts';
 import { errorBody } from '../../protocol/openai-api.ts';
 import type { Family } from './paths.ts';
 
@@ -66,16 +66,10 @@ export function answerError(
   message: string,
   param: string | null = null,
 ): void {
-  if (family === 'anthropic') {
-    const status = messageStatus(code);
-    const challenge = status === 401 ? bearer : {};
-    return answerJson({ res }, status, messageError(code, message, requestId), { ...retryHeaders(code), ...challenge });
-  }
-  const { status, retryable } = codes[code];
-  const headers: Record<string, string> = {};
-  if (status === 429 || status === 503) headers['retry-after'] = '1';
-  else if (status >= 500 && !retryable) headers['x-should-retry'] = 'false';
-  answerJson({ res }, status, errorBody(code, message, param), { ...headers, ...(status === 401 ? bearer : {}) });
+  const anthropic = family === 'anthropic';
+  const status = anthropic ? messageStatus(code) : codes[code].status;
+  const body = anthropic ? messageError(code, message, requestId) : errorBody(code, message, param);
+  answerJson({ res }, status, body, { ...retryHeaders(code), ...(status === 401 ? bearer : {}) });
 }
 
 const bearer = { 'www-authenticate': 'Bearer' } as const;

@@ -4,7 +4,6 @@
  * A thread that dies rejects its task and closes its port; the pool replaces the thread, and the front asks for the
  * shard's successor by `start`. A task's end never counts as an answer: what a shard has said has come through its port.
  */
-import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
@@ -29,8 +28,6 @@ export interface ShardPoolOptions {
 const stopMs = 2000;
 /** How long the successor of a shard waits to hear why it died. */
 const reasonMs = 1000;
-
-export const shardsDefault = (): number => Math.max(1, availableParallelism() - 1);
 
 export function openShardPool({ shards, rules, memoryMib = 1024, entry, trouble }: ShardPoolOptions) {
   const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js';
