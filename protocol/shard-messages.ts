@@ -211,6 +211,8 @@ export interface Chunk {
   readonly events: string;
   /** Holds `job.submitted`: may create the log. */
   readonly creates: boolean;
+  /** Holds `job.adopted`, which the front says itself. */
+  readonly adopts?: true;
   /** Holds the terminal event. */
   readonly ends: boolean;
   readonly effects: readonly Effect[];

@@ -16,8 +16,20 @@ import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
 import { tailByReading } from './log-tail.ts';
+import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
-import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, TailPort, WorkerPort } from './ports.ts';
+import { patiently } from './patiently.ts';
+import type {
+  CallerPort,
+  Clock,
+  ClusterPort,
+  Ids,
+  KeyPort,
+  LogPort,
+  ShardHost,
+  TailPort,
+  WorkerPort,
+} from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Timers } from './timers.ts';
@@ -46,6 +58,8 @@ export interface FrontParts {
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Other routers write to the same store; absent where it is this router's own. */
+  readonly cluster?: ClusterPort;
   /** The router cannot go on. */
   readonly failed: (reason: string) => void;
 }
@@ -85,6 +99,7 @@ export class Front {
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
   readonly #claims: Claims;
+  readonly #membership: Membership | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -143,6 +158,14 @@ export class Front {
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
+    this.#membership =
+      parts.cluster === undefined
+        ? null
+        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
+            lapsed: () => void this.#checkOwned(),
+            gone: async isGone => void (await this.#logs.takeAll(isGone)),
+            changed: () => undefined,
+          });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -157,9 +180,14 @@ export class Front {
     this.#sweepLater();
   }
 
-  /** Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. */
-  recover(): Promise<number> {
-    return this.#logs.takeAll();
+  /**
+   * Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. On a store that
+   * routers share it is 0: whose jobs may be taken shows while their leases lapse.
+   */
+  async recover(): Promise<number> {
+    if (this.#membership === null) return this.#logs.takeAll();
+    await this.#membership.start();
+    return 0;
   }
 
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
@@ -292,6 +320,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
@@ -487,9 +516,9 @@ export class Front {
   }
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
+    if (this.#logs.lost(jobId)) return;
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
     this.#jobs.delete(jobId);
-    this.#logs.lost(jobId);
     this.#timers.disarm(`job:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
@@ -501,6 +530,22 @@ export class Front {
     }
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
+  }
+
+  /** This router was away for so long that others may write its jobs' logs. */
+  async #checkOwned(): Promise<void> {
+    const { cluster, clock } = this.#parts;
+    if (cluster === undefined) return;
+    const jobs = [...this.#jobs];
+    const epochs = await patiently(
+      clock,
+      () => true,
+      () => cluster.epochs(jobs),
+    ).catch(() => null);
+    for (const [i, jobId] of jobs.entries()) {
+      const mine = this.#appender.epochOf(jobId);
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+    }
   }
 
   #failJob(jobId: string, code: string, message: string): void {
