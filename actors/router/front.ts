@@ -7,7 +7,7 @@
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
@@ -15,10 +15,21 @@ import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
+import { tailByReading } from './log-tail.ts';
 import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
-import type { CallerPort, Clock, ClusterPort, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
+import type {
+  CallerPort,
+  Clock,
+  ClusterPort,
+  Ids,
+  KeyPort,
+  LogPort,
+  ShardHost,
+  TailPort,
+  WorkerPort,
+} from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Timers } from './timers.ts';
@@ -41,6 +52,8 @@ export interface FrontOptions {
 export interface FrontParts {
   readonly clock: Clock;
   readonly log: LogPort;
+  /** How logs are followed that this router does not write; by reading them again and again where it is absent. */
+  readonly tail?: TailPort;
   readonly shards: ShardHost;
   readonly ids: Ids;
   readonly keys: KeyPort;
@@ -138,7 +151,8 @@ export class Front {
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
+    const tail = parts.tail ?? tailByReading(log, clock, options.jobTimeoutMs);
+    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#claims = new Claims((workerId, jobs) =>
@@ -206,6 +220,14 @@ export class Front {
       modelDefault: this.#options.modelDefault,
       ...(idempotency === undefined ? {} : { idempotency }),
     });
+    return streamId;
+  }
+
+  /** The answer of a job that was asked for before, from where the caller stands. Returns the stream's id. */
+  followArrived(port: CallerPort, jobId: string, follow: Follow): number {
+    const at = this.#parts.clock.now();
+    const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
+    this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;
   }
 
@@ -453,8 +475,8 @@ export class Front {
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
       known.add(jobId);
     }
-    for (const { jobId, opened } of [...this.#callers]) {
-      if (!mine(jobId) || known.has(jobId)) continue;
+    for (const { jobId, opened, follow } of [...this.#callers]) {
+      if (!mine(jobId) || known.has(jobId) || follow !== undefined) continue;
       // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
       const entries = opened ? await this.#logs.read(jobId) : [];
       if (entries !== null && entries.length === 0) continue;
@@ -463,10 +485,14 @@ export class Front {
     }
     // From here on without a pause: what happens to a caller now comes after what is said here.
     for (const caller of this.#callers) {
-      if (!known.has(caller.jobId)) continue;
+      if (!(known.has(caller.jobId) || (caller.follow !== undefined && mine(caller.jobId)))) continue;
       caller.turn += 1;
-      const { streamId, turn, jobId, sent, opened, paused } = caller;
-      inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      const { streamId, turn, jobId, sent, opened, paused, follow } = caller;
+      if (follow === undefined) inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      else {
+        const cursor = sent === null ? follow.cursor : { position: sent, frames: null };
+        inputs.push({ kind: 'streamFollows', streamId, turn, jobId, follow: { ...follow, cursor } });
+      }
       if (paused) inputs.push({ kind: 'streamPaused', streamId, turn });
     }
     return inputs;
@@ -477,7 +503,8 @@ export class Front {
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+      this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);

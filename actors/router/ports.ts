@@ -86,6 +86,21 @@ export interface ClusterPort {
   epochs(jobIds: readonly string[]): Promise<readonly number[]>;
 }
 
+/** What a job's log holds behind a position, and what is appended to it later, by whichever router. */
+export interface TailPort {
+  /**
+   * Pages of entries, in order, until the one with the job's last event, or until `wanted` says no. A log that is not
+   * there has no page; one that nobody writes any more ends in StoreTrouble or another error, in bounded time.
+   */
+  tail(jobId: string, after: Position, wanted: () => boolean): AsyncIterable<TailPage>;
+}
+
+export interface TailPage {
+  readonly entries: readonly LogEntry[];
+  /** There is no more for now. */
+  readonly reachesEnd: boolean;
+}
+
 export interface Ids {
   /** `chatcmpl-` and 24 characters: two hex digits of hash slot and at least 128 unguessable bits. */
   jobId(): string;
