@@ -6,7 +6,13 @@ import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 
 export type ReadBody =
-  | { readonly ok: true; readonly request: JobRequest; readonly answer: AnswerShape }
+  | {
+      readonly ok: true;
+      readonly request: JobRequest;
+      readonly answer: AnswerShape;
+      /** The job goes on without its caller. */
+      readonly background?: boolean;
+    }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
