@@ -2,6 +2,7 @@
 import { pingFrame } from '../../protocol/anthropic-api.ts';
 import type { CodeName } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { keepAliveEvent } from '../../protocol/responses-api.ts';
 import type { Front, Turned } from '../router/front.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
@@ -11,6 +12,12 @@ const bodyIdleMs = 60_000;
 
 /** Longer keys are no keys: clients send UUIDs. */
 const idempotencyCharsMax = 255;
+
+/** Of APIs whose clients wait for an event and not just for a byte. */
+const keepAlives: Partial<Record<AnswerShape['api'], string>> = {
+  'anthropic.messages': pingFrame,
+  'openai.responses': keepAliveEvent,
+};
 
 export interface ChatParts {
   readonly front: Front;
@@ -39,7 +46,7 @@ export async function takeChat(
       write: text => void res.write(text),
       end: () => res.end(),
       destroy: () => res.destroy(),
-      ...(api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
+      ...(keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
       get bufferedBytes() {
         return res.writableLength;
       },
