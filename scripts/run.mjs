@@ -195,7 +195,7 @@ async function compile() {
   if (code !== 0) fail(`the build failed with exit ${code}; see the messages above.`);
   for (const path of sources) if (!path.endsWith('.ts')) fs.cpSync(join(root, path), join(dist, path));
   // So that the programs can be linked and called by their names.
-  for (const path of ['router.js', 'worker.js'].map(name => join(dist, 'bin', name)))
+  for (const path of ['router.js', 'worker.js', 'tools.js'].map(name => join(dist, 'bin', name)))
     if (fs.existsSync(path)) fs.chmodSync(path, 0o755);
   fs.writeFileSync(stamp, fingerprint);
 }
