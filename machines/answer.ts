@@ -24,7 +24,7 @@ export function beginAnswer(submitted: JobSubmitted): Answer {
   }
 }
 
-/** The frame that opens a streamed answer. It shows no event, so it has no position. */
+/** The frames that open a streamed answer: they show `job.submitted`. */
 export function answerHead(answer: Answer): string {
   switch (answer.api) {
     case 'openai.chat':

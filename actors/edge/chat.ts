@@ -4,6 +4,7 @@ import type { CodeName } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
 import { keepAliveEvent } from '../../protocol/responses-api.ts';
 import type { Front, Turned } from '../router/front.ts';
+import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
 
@@ -31,7 +32,7 @@ export async function takeChat(
   { front, bodyBytesMax, digest }: ChatParts,
   api: AnswerShape['api'] = 'openai.chat',
 ): Promise<void> {
-  const { req, res, requestId } = exchange;
+  const { req, requestId } = exchange;
   const key = req.headers['idempotency-key'];
   if (typeof key === 'string' && key.length > idempotencyCharsMax) {
     return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
@@ -39,18 +40,7 @@ export async function takeChat(
   const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
   if (body === null) return;
   const streamId = front.requestArrived(
-    {
-      respond: (status, headers, text) => answerText(res, status, headers, text),
-      refuse: (code, message) => answerError(exchange, code, message),
-      open: (status, headers) => res.writeHead(status, { ...headers }),
-      write: text => void res.write(text),
-      end: () => res.end(),
-      destroy: () => res.destroy(),
-      ...(keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
-      get bufferedBytes() {
-        return res.writableLength;
-      },
-    },
+    callerOf(exchange, keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
     {
       api,
       requestId,
@@ -58,6 +48,28 @@ export async function takeChat(
       ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
     },
   );
+  attend(exchange, front, streamId);
+}
+
+/** The caller's connection, for the front. */
+export function callerOf(exchange: Exchange, more: Pick<CallerPort, 'keepAlive'> = {}): CallerPort {
+  const { res } = exchange;
+  return {
+    respond: (status, headers, text) => answerText(res, status, headers, text),
+    refuse: (code, message) => answerError(exchange, code, message),
+    open: (status, headers) => res.writeHead(status, { ...headers }),
+    write: text => void res.write(text),
+    end: () => res.end(),
+    destroy: () => res.destroy(),
+    ...more,
+    get bufferedBytes() {
+      return res.writableLength;
+    },
+  };
+}
+
+/** Tells the front how the connection fares. */
+export function attend({ res }: Exchange, front: Front, streamId: number): void {
   res.on('drain', () => front.callerDrained(streamId));
   res.on('close', () => front.callerClosed(streamId));
 }

@@ -113,6 +113,8 @@ export class Shard {
         return this.#jobFenced(input.jobId);
       case 'streamClosed':
         return this.#streamClosed(input);
+      case 'streamFollows':
+        return this.#streamFollows(input);
       case 'streamDue':
         this.#effects.push(...this.#streams.openEarly(input.streamId));
         return;
@@ -339,11 +341,22 @@ export class Shard {
     this.#touched.delete(live);
   }
 
-  #streamClosed({ streamId, jobId, at }: Input<'streamClosed'>): void {
+  /** A caller wants the answer of a job that was asked for before. What this shard does not hold, the log can tell. */
+  #streamFollows({ streamId, turn, jobId, follow }: Input<'streamFollows'>): void {
+    // The stream of a later turn stands here already: this input was given again after a death.
+    if (this.#streams.knows(streamId, turn)) return;
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) this.#streams.awaitLog(streamId, turn, jobId, follow);
+    else this.#chunkOf(live).effects.push(...this.#streams.join(streamId, turn, live.job.submitted, follow));
+    const until = live === undefined ? null : live.job.position;
+    this.#effects.push({ kind: 'read', streamId, turn, jobId, after: origin, until });
+  }
+
+  #streamClosed({ streamId, jobId, at, looked }: Input<'streamClosed'>): void {
     this.#streams.close(streamId);
     const live = this.#jobs.get(jobId);
     if (live === undefined) return;
-    if (!isOver(live.job) && !this.#streams.watched(jobId)) {
+    if (looked !== true && !isOver(live.job) && !this.#streams.watched(jobId)) {
       this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
     }
     this.#forgetIfDone(live);
@@ -351,19 +364,22 @@ export class Shard {
 
   #streamEntries({ streamId, turn, entries, last }: Input<'streamEntries'>): void {
     const jobId = this.#streams.jobOf(streamId);
-    const live = jobId === null ? undefined : this.#jobs.get(jobId);
-    if (live === undefined) return;
+    if (jobId === null) return;
+    const live = this.#streams.tails(streamId) ? undefined : this.#jobs.get(jobId);
+    const effects = this.#streams.catchUp(streamId, turn, [...positioned(entries)], last);
+    if (live === undefined) this.#effects.push(...effects);
     // The end of it tells of events that are on their way to the log: it waits for them, as if they happened now.
-    this.#chunkOf(live).effects.push(...this.#streams.catchUp(streamId, turn, positioned(entries), last));
+    else this.#chunkOf(live).effects.push(...effects);
   }
 
   #streamWoken({ streamId, turn, sent }: Input<'streamWoken'>): void {
     const jobId = this.#streams.jobOf(streamId);
-    const live = jobId === null ? undefined : this.#jobs.get(jobId);
-    if (jobId === null || live === undefined) return;
+    if (jobId === null) return;
+    const live = this.#streams.tails(streamId) ? null : this.#jobs.get(jobId);
+    if (live === undefined) return;
     const after = this.#streams.wake(streamId, turn, sent);
     if (after === null) return;
-    this.#effects.push({ kind: 'read', streamId, turn, jobId, after, until: live.job.position });
+    this.#effects.push({ kind: 'read', streamId, turn, jobId, after, until: live?.job.position ?? null });
   }
 
   #jobRestored({ jobId, entries, adopted, at, workerId }: Input<'jobRestored'>): void {
