@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { pingFrame } from '../../protocol/anthropic-api.ts';
 import type { CodeName } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { keepAliveEvent } from '../../protocol/responses-api.ts';
 import type { Front, Turned } from '../router/front.ts';
 import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
@@ -17,6 +18,12 @@ const idempotencyCharsMax = 255;
 
 /** No request may hold a slot for longer than this on behalf of nobody. */
 const keepMsMax = 10 * 60_000;
+
+/** Of APIs whose clients wait for an event and not just for a byte. */
+const keepAlives: Partial<Record<AnswerShape['api'], string>> = {
+  'anthropic.messages': pingFrame,
+  'openai.responses': keepAliveEvent,
+};
 
 export interface ChatParts {
   readonly front: Front;
@@ -42,7 +49,7 @@ export async function takeChat(
   const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
   if (body === null) return;
   const streamId = front.requestArrived(
-    callerOf(exchange, api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
+    callerOf(exchange, keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
     {
       api,
       requestId,

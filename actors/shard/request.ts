@@ -4,6 +4,7 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
+import { parseResponseRequest } from '../../protocol/responses-api.ts';
 
 export type ReadBody =
   | {
@@ -49,5 +50,7 @@ function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
       return parseChatRequest(body, { modelDefault });
     case 'anthropic.messages':
       return parseMessageRequest(body);
+    case 'openai.responses':
+      return parseResponseRequest(body, { modelDefault });
   }
 }
