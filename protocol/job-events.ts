@@ -109,6 +109,10 @@ export const JobSubmitted = Type.Object({
   idempotency: Type.Optional(Type.String()),
   /** `x-request-id` of the request that submitted the job. */
   requestId: Type.Optional(Type.String()),
+  /** Goes on to its end, whether anybody listens or not. */
+  background: Type.Optional(Type.Boolean()),
+  /** How long it goes on when nobody listens, ms; 0 if absent. */
+  keepMs: Type.Optional(Count),
 });
 /** Opens a later epoch: another boot has become the writer. Whoever held the job may come back by redial. */
 export const JobAdopted = Type.Object({

@@ -7,7 +7,13 @@ import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { parseResponseRequest } from '../../protocol/responses-api.ts';
 
 export type ReadBody =
-  | { readonly ok: true; readonly request: JobRequest; readonly answer: AnswerShape }
+  | {
+      readonly ok: true;
+      readonly request: JobRequest;
+      readonly answer: AnswerShape;
+      /** The job goes on without its caller. */
+      readonly background?: boolean;
+    }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
