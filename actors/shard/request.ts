@@ -5,9 +5,16 @@ import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
+import { parseResponseRequest } from '../../protocol/responses-api.ts';
 
 export type ReadBody =
-  | { readonly ok: true; readonly request: JobRequest; readonly answer: AnswerShape }
+  | {
+      readonly ok: true;
+      readonly request: JobRequest;
+      readonly answer: AnswerShape;
+      /** The job goes on without its caller. */
+      readonly background?: boolean;
+    }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -52,5 +59,7 @@ function parse(api: AnswerShape['api'], body: unknown, modelDefault: string, off
       return parseChatRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
+    case 'openai.responses':
+      return parseResponseRequest(body, { modelDefault });
   }
 }
