@@ -28,6 +28,8 @@ async function kill(killed: RouterProcess): Promise<void> {
   await killed.ended;
 }
 
+/** Routers look twice a second who else is there. */
+const acquainted = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 700));
 const eventsOf = async (jobId: string): Promise<JobEvent[]> =>
   (await log.read(jobId)).flatMap(({ events }) => [...events]);
 const openJobs = (): Promise<string[]> => log.openJobs();
@@ -127,8 +129,12 @@ test('a job that finds no slot at its own router runs at another, and its caller
     () => 'there are not two routers',
   );
   for (const stream of [true, false]) {
+    const askedAt = performance.now();
     const answer = await chat(one.url, { stream });
     assert.is(answer.status, 200, answer.text);
+    const addedMs = performance.now() - askedAt - 200;
+    console.log(`  an answer of 200 ms by way of another router took ${Math.round(addedMs)} ms more`);
+    assert.ok(addedMs < 500, `${addedMs} ms`);
     assert.is(stream ? saidIn(answer.text) : answer.json.choices[0].message.content, words(20));
   }
   const answers = await Promise.all(
