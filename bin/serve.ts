@@ -84,6 +84,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const server = openHttp(
     {
       bodyBytesMax: config.maxBodyBytes,
+      callerGraceMs: config.callerGraceMs,
       models: [config.policy.model, ...config.modelAliases],
       corsOrigins: config.corsOrigins,
       version: programVersion(),

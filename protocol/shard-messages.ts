@@ -29,11 +29,14 @@ export interface Writer {
   readonly boot: string;
 }
 
-/** How a caller wants the answer of a job that was asked for before. */
+/**
+ * How a caller wants the answer of a job that was asked for before: in the form in which it was asked for, in another, or
+ * not at all, but only how the job stands.
+ */
 export interface Follow {
   /** What it has already. */
   readonly cursor: Cursor | null;
-  readonly shape: 'asked' | 'streamed' | 'whole';
+  readonly shape: 'asked' | 'streamed' | 'whole' | 'standing';
   /** False: it wants to know how the job stands, if it has not ended. */
   readonly waits: boolean;
 }
@@ -53,6 +56,8 @@ export type ShardInput =
       /** Shown when the request names no model. */
       readonly modelDefault: string;
       readonly idempotency?: string;
+      /** How long the job goes on when its callers have gone, ms. */
+      readonly keepMs?: number;
     }
   /** A caller asks how many tokens a conversation has; `body` is its raw bytes. */
   | {

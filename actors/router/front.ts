@@ -70,6 +70,8 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** How long the job goes on when its callers have gone, ms. */
+  readonly keepMs?: number;
 }
 
 /** Why a request is not taken in; `code` is one of codes.ts. */
@@ -199,7 +201,7 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
     const jobId = ids.jobId();
@@ -217,6 +219,7 @@ export class Front {
       deadlineAt,
       modelDefault: this.#options.modelDefault,
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(keepMs === undefined ? {} : { keepMs }),
     });
     return streamId;
   }
@@ -227,6 +230,13 @@ export class Front {
     const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
     this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;
+  }
+
+  /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
+  cancelArrived(port: CallerPort, jobId: string): number {
+    const ours = this.#jobs.has(jobId);
+    if (ours) this.#post(jobId, { kind: 'jobCancel', at: this.#parts.clock.now(), jobId, reason: 'requested' });
+    return this.followArrived(port, jobId, { cursor: null, shape: 'standing', waits: ours });
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */

@@ -133,6 +133,7 @@ export class Shard {
         if (input.key.startsWith('job:')) return this.#decided(input.key.slice(4), job => expireJob(job, input.at));
         if (input.key.startsWith('patience:'))
           return this.#decided(input.key.slice(9), job => endPatience(job, input.at));
+        if (input.key.startsWith('keep:')) return this.#keptLongEnough(input.key.slice(5), input.at);
         return this.#workers.take(input);
       case 'workerOpened':
       case 'workerFrame':
@@ -151,8 +152,8 @@ export class Shard {
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
       return;
     }
-    const { at, jobId, writer, deadlineAt, idempotency, requestId } = input;
-    const { request, answer } = parsed;
+    const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
+    const { request, answer, background = false } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
       at,
@@ -165,6 +166,8 @@ export class Shard {
       answer,
       requestId,
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(background ? { background } : {}),
+      ...(keepMs > 0 ? { keepMs } : {}),
     };
     const [job, actions] = begin(submitted);
     const live: LiveJob = { job, draft: null, chunk: null };
@@ -356,10 +359,21 @@ export class Shard {
     this.#streams.close(streamId);
     const live = this.#jobs.get(jobId);
     if (live === undefined) return;
-    if (looked !== true && !isOver(live.job) && !this.#streams.watched(jobId)) {
-      this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
-    }
+    if (looked !== true && !isOver(live.job) && !this.#streams.watched(jobId)) this.#abandoned(live, at);
     this.#forgetIfDone(live);
+  }
+
+  /** Nobody wants the job's answer any more, unless it was asked to wait for its callers. */
+  #abandoned({ job }: LiveJob, at: number): void {
+    const { jobId, background = false, keepMs = 0 } = job.submitted;
+    if (background) return;
+    if (keepMs > 0) this.#effects.push({ kind: 'armTimer', key: `keep:${jobId}`, at: at + keepMs });
+    else this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
+  }
+
+  #keptLongEnough(jobId: string, at: number): void {
+    // Somebody has come back: the time starts anew when they go.
+    if (!this.#streams.watched(jobId)) this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
   }
 
   #streamEntries({ streamId, turn, entries, last }: Input<'streamEntries'>): void {
@@ -486,6 +500,7 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
     case 'finishJob':
       return [
         { kind: 'disarmTimer', key: `job:${params.jobId}` },
+        ...(job.submitted.keepMs === undefined ? [] : [{ kind: 'disarmTimer', key: `keep:${params.jobId}` } as const]),
         { kind: 'retireJob', jobId: params.jobId },
       ];
   }
