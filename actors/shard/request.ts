@@ -60,6 +60,6 @@ function parse(api: AnswerShape['api'], body: unknown, modelDefault: string, off
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
     case 'openai.responses':
-      return parseResponseRequest(body, { modelDefault });
+      return parseResponseRequest(body, { modelDefault, honours });
   }
 }
