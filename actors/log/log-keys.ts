@@ -8,3 +8,5 @@ export const leaseKey = (boot: string): string => `auxot:lease:${boot}`;
 export const bootsKey = 'auxot:boots';
 /** Finished logs that are still kept, in the order they ended. */
 export const finishedKey = 'auxot:finished';
+/** Which job a caller's request key stands for. */
+export const requestKey = (key: string): string => `auxot:request:${key}`;
