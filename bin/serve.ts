@@ -10,8 +10,8 @@ import { openSockets } from '../actors/edge/sockets.ts';
 import { CheckBusyError } from '../actors/keys/check-line.ts';
 import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
+import { Members } from '../actors/log/members.ts';
 import { openStore } from '../actors/log/redis.ts';
-import { takeWriterLease } from '../actors/log/writer-lease.ts';
 import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
@@ -39,8 +39,8 @@ const logSweepMs = 5000;
 export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics): Promise<RunningRouter> {
   const boot = randomBytes(12).toString('hex');
   const store = await openConfiguredStore(config, diagnostics);
-  const lease = config.store.kind === 'redis' ? await takeWriterLease(store, boot) : null;
   const log = new JobLog(store, {
+    boot,
     retentionMs: config.logRetentionMs,
     // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
@@ -52,7 +52,6 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   });
   // Whoever waits for it is told; nobody waiting is no reason to crash.
   failed.catch(() => undefined);
-  void lease?.lost.then(reason => fail(new Error(reason)));
 
   const front = new Front(
     {
@@ -70,6 +69,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       log,
       ids: realIds,
       diagnostics,
+      ...(config.store.kind === 'redis' ? { cluster: new Members(store, boot, aboutThis()) } : {}),
       keys: keyPort(keys),
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
@@ -83,6 +83,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const server = openHttp(
     {
       bodyBytesMax: config.maxBodyBytes,
+      callerGraceMs: config.callerGraceMs,
       models: [config.policy.model, ...config.modelAliases],
       corsOrigins: config.corsOrigins,
       version: programVersion(),
@@ -120,11 +121,13 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       await closed;
       clearTimeout(late);
       await log.close();
-      await lease?.release().catch(() => undefined);
       await closeStore(store);
     },
   };
 }
+
+/** What this router says of itself to whoever looks into a store that routers share. */
+const aboutThis = (): string => JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
 
 /** The store of this configuration. The caller closes it. */
 function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {

@@ -42,6 +42,10 @@ export class FakeLog implements LogPort {
     return [...this.logs.keys()].filter(jobId => !this.ended.has(jobId));
   }
 
+  letGo(): void {
+    // What is open shows in the logs themselves.
+  }
+
   events(jobId: string): JobEvent[] {
     return (this.logs.get(jobId) ?? []).flatMap(({ events }) => events);
   }

@@ -38,14 +38,15 @@ const layers: Readonly<Record<string, Layer>> = {
  * in it is chosen by bin/, and handed in.
  */
 const ports: Readonly<Record<string, readonly string[]>> = {
-  config: ['diagnostics.ts', 'duration.ts', 'env.ts', 'flags.ts', 'router-config.ts'],
+  config: ['diagnostics.ts', 'duration.ts', 'env.ts', 'flags.ts', 'router-config.ts', 'tools-config.ts'],
   keys: ['keys.ts', 'phc.ts', 'verifier.ts'],
   log: ['job-log.ts', 'log-keys.ts', 'store.ts'],
   shard: ['pool.ts'],
   router: ['front.ts', 'ids.ts', 'ports.ts'],
   engine: ['engine.ts'],
   edge: [],
-  worker: [],
+  worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
+  tools: ['tool.ts'],
   replay: [],
 };
 

@@ -40,6 +40,31 @@ export const McpAggregateSchema = Type.Object({
   commands: Type.Array(Text),
 });
 
+/** Version 2: what the router needs to offer a tool to a model. `parameters` is a JSON schema. */
+export const ToolDefinition = Type.Object({
+  name: Text,
+  description: Text,
+  parameters: Raw,
+  /** Running it twice is the same as running it once, so an unknown outcome may be tried again. */
+  idempotent: Optional(Type.Boolean()),
+});
+export type ToolDefinition = Static<typeof ToolDefinition>;
+
+export const ToolsCapabilities = Type.Object({
+  tools: Type.Array(Text),
+  /** Version 2, as everything below. Of the names in `tools`; a name without one is offered without a schema. */
+  definitions: Optional(Type.Array(ToolDefinition)),
+  /** Calls that run at the same time; more wait at the worker. */
+  slots: Optional(Int),
+});
+export type ToolsCapabilities = Static<typeof ToolsCapabilities>;
+
+/** Version 2, unasked: the tools of this worker are these from now on. */
+export const ToolsChanged = Type.Object({ type: Literal('tools_changed'), tools_capabilities: ToolsCapabilities });
+
+/** Version 2: the result of this tool job is in the log, the worker need not keep it. */
+export const ToolAck = Type.Object({ type: Literal('tool_ack'), job_id: Text });
+
 /** `arguments` is a JSON object, not text; other JSON is passed on for the tool to refuse. */
 export const ToolJob = Type.Object({
   type: Literal('tool_job'),
@@ -55,6 +80,10 @@ export const ToolJob = Type.Object({
   mcp_url: Optional(Text),
   mcp_transport: Optional(Text),
   mcp_headers: Optional(StringMap),
+  /** Version 2, as everything below. The longest time that the call may take, waiting included. */
+  timeout_ms: Optional(Int),
+  /** Instance id of the worker that may have been sent this job before: it must not run twice. */
+  sent_to: Optional(Text),
 });
 
 export const ToolResult = Type.Object({
@@ -68,7 +97,21 @@ export const ToolResult = Type.Object({
   /** Wins over `result`. */
   error: Optional(Text),
   duration_ms: Optional(Int),
+  /** Version 2, with `error`. Open: a code that the reader does not know means `tool_failed`. */
+  code: Optional(Text),
 });
+export const toolErrorCodes = [
+  'invalid_arguments',
+  'unknown_tool',
+  'not_allowed',
+  'tool_failed',
+  'timeout',
+  'cancelled',
+  'overloaded',
+  'outcome_unknown',
+  'worker_stopping',
+] as const;
+export type ToolErrorCode = (typeof toolErrorCodes)[number];
 
 export const ReloadPolicy = Type.Object({ type: Literal('reload_policy'), policy: ToolsPolicy });
 export const PolicyReloaded = Type.Object({

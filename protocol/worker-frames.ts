@@ -23,8 +23,11 @@ import {
 import {
   PolicyReloaded,
   ReloadPolicy,
+  ToolAck,
   ToolJob,
   ToolResult,
+  ToolsCapabilities,
+  ToolsChanged,
   ToolsPolicy,
   ValidateConfiguration,
   ValidateConfigurationResult,
@@ -47,7 +50,7 @@ export const Hello = Type.Object({
   gpu_key: Text,
   worker_type: Optional(Text),
   capabilities: Capabilities,
-  tools_capabilities: Optional(Type.Object({ tools: Type.Array(Text) })),
+  tools_capabilities: Optional(ToolsCapabilities),
   /** Version 2, as everything below. */
   protocol_version: Optional(Int),
   /** Stays the same for the life of the worker's process. */
@@ -58,6 +61,8 @@ export const Hello = Type.Object({
   model_file: Optional(Text),
   /** Jobs that a worker that redials still holds. */
   jobs: Optional(Type.Array(JobMark)),
+  /** Of a tools worker that redials: the tool jobs that it runs, or whose results are not acknowledged. */
+  tool_jobs: Optional(Type.Array(Text)),
 });
 
 export const HelloAck = Type.Object({
@@ -283,6 +288,7 @@ export const workerFrames = {
   'job.overload': JobOverload,
   'job.tool.call.request': ToolCallRequest,
   tool_result: ToolResult,
+  tools_changed: ToolsChanged,
   policy_reloaded: PolicyReloaded,
   validate_configuration_result: ValidateConfigurationResult,
 } as const;
@@ -301,6 +307,7 @@ export const routerFrames = {
   error: Failure,
   'job.tool.call.result': ToolCallResult,
   tool_job: ToolJob,
+  tool_ack: ToolAck,
   reload_policy: ReloadPolicy,
   validate_configuration: ValidateConfiguration,
 } as const;

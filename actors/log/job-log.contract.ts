@@ -106,16 +106,18 @@ export function jobLogContract(test: typeof uvuTest, name: string, open: () => P
   });
 
   on('the writer of an older epoch is fenced, and leaves no trace', async (store, log) => {
-    const other = new JobLog(store);
+    const other = new JobLog(store, { boot: 'other' });
     await log.append([creation('a'), creation('b')]);
-    assert.is(await kinds(other.append([append('a', 2, 1, [text(2)])])), 'ok');
+    assert.is(await kinds(other.append([append('a', 2, 1, [text(2)], { adopts: true })])), 'ok');
     assert.is(
       await kinds(log.append([append('a', 1, 2, [end], { ends: true }), append('b', 1, 2, [text(2)])])),
       'fenced ok',
     );
     await log.close();
     assert.is(await store.pttl(logKey('a')), -1);
-    assert.equal(await other.openJobs(), ['a', 'b']);
+    assert.equal((await other.openJobs()).sort(), ['a', 'b']);
+    assert.equal(await other.openJobs(boot => boot === 'other'), ['a']);
+    assert.is(await store.xlen(readyKey), 2, 'each job stands in the index in the name of its writer');
     assert.is((await other.read('a')).length, 2);
   });
 

@@ -2,7 +2,7 @@
  * The event log of jobs: append under an epoch, read back, list what is unfinished. Written once, against the store port.
  *
  * A job's log is the Redis stream `auxot:{<job>}:log`; the layout of an entry is in protocol/job-events.ts. Unfinished
- * jobs stand, in order of submission, in the stream `auxot:ready`.
+ * jobs stand, in order of submission, in the stream `auxot:ready`: fields `job` and `boot`, who writes the log.
  *
  * L1. Entry ids are explicit, so an append repeated after a lost reply is refused by the store, and found to be ours.
  * L2. A refused append is ours only if the entry at exactly that id has our bytes; any other refusal means a newer writer.
@@ -11,6 +11,8 @@
  *     in `auxot:ready` (a reply was lost), and never not at all.
  * L5. Expiry and removal from the index follow the acknowledged end of a job, in a batch of their own: put into the same
  *     batch, they would run for a stale writer too, and take the log away from the job's new owner.
+ * L6. An unfinished job stands in the index in the name of the boot that opened its last epoch: who takes a job over puts
+ *     it there together with the opening entry, and who has lost it takes away what was put there in its own name only.
  */
 import { envelopeVersion, isTerminal } from '../../protocol/job-events.ts';
 import { comparePositions, origin, type Position } from '../../protocol/position.ts';
@@ -32,6 +34,8 @@ export interface Append {
   readonly events: string;
   /** Only `job.submitted`. */
   readonly creates?: boolean;
+  /** Opens an epoch of a log that another boot has written. */
+  readonly adopts?: boolean;
   /** Holds the terminal event. */
   readonly ends?: boolean;
 }
@@ -46,6 +50,8 @@ export type AppendResult =
   | { readonly kind: 'full' };
 
 export interface JobLogOptions {
+  /** In whose name jobs stand in the index. */
+  readonly boot: string;
   /** How long a finished log can be replayed and resumed: an hour covers a person's look back. */
   readonly retentionMs: number;
   /** Cap of one job's events, bytes: two orders above a long answer, and still read in one go. */
@@ -57,6 +63,7 @@ export interface JobLogOptions {
 }
 
 export const jobLogDefaults: JobLogOptions = {
+  boot: '',
   retentionMs: 3_600_000,
   jobBytesMax: 32 * 1024 * 1024,
   logsBytesMax: 64 * 1024 * 1024,
@@ -70,8 +77,10 @@ const indexPage = 1000;
 
 interface OpenJob {
   bytes: number;
-  /** Where the job stands in the index. Empty when another instance put it there. */
-  readonly readyIds: string[];
+  /** Where the job stands in the index in our name. Empty when another boot put it there. */
+  readyIds: string[];
+  /** Where it stands in the name of an earlier writer. */
+  formerIds: string[];
 }
 
 const ok: AppendResult = { kind: 'ok' };
@@ -100,7 +109,7 @@ export class JobLog {
       if (!this.fits(append)) continue;
       sent.push({ index, append, reply: words.length });
       words.push(xadd(append));
-      if (append.creates === true) words.push(['xadd', readyKey, '*', 'job', append.jobId]);
+      if (isListed(append)) words.push(['xadd', readyKey, '*', 'job', append.jobId, 'boot', this.options.boot]);
     }
     if (words.length === 0) return results;
     const replies = await this.run(words, isRefusal);
@@ -115,7 +124,7 @@ export class JobLog {
       for (const [i, { index }] of refused.entries()) results[index] = ours[i] === true ? ok : fenced;
     }
     for (const { index, append, reply } of sent) {
-      const readyId = append.creates === true ? replies[reply + 1]?.[1] : null;
+      const readyId = isListed(append) ? replies[reply + 1]?.[1] : null;
       this.settle(append, results[index] ?? fenced, typeof readyId === 'string' ? readyId : null);
     }
     return results;
@@ -150,18 +159,30 @@ export class JobLog {
     return limit === undefined ? entries : entries.slice(0, limit);
   }
 
-  /** Ids of the jobs that have not ended, in order of submission. What a crash left behind in the index is tidied away. */
-  async openJobs(): Promise<string[]> {
+  /**
+   * Ids of the jobs that have not ended, in order of submission; `isWanted` is asked about the boots that write them. What
+   * a crash left behind in the index is tidied away.
+   */
+  async openJobs(isWanted: (boot: string) => boolean = () => true): Promise<string[]> {
     const jobs = new Set<string>();
     let from = '-';
     for (;;) {
       const [page] = await this.run([['xrange', readyKey, from, '+', 'COUNT', indexPage]]);
       const entries = entriesOf(page);
-      await this.sortIndex(entries, jobs);
+      const wanted = entries.filter(([, fields]) => isWanted(fields[3] ?? ''));
+      await this.sortIndex(wanted, jobs);
       const last = entries.at(-1);
       if (last === undefined || entries.length < indexPage) return [...jobs];
       from = `(${last[0]}`;
     }
+  }
+
+  /** Another boot has the job: in our name it is not open any more. */
+  letGo(jobId: string): void {
+    const job = this.open.get(jobId);
+    if (job === undefined) return;
+    this.open.delete(jobId);
+    this.unlist(job.readyIds);
   }
 
   /** Removes expired logs from the books, and the oldest finished ones while all logs together exceed the cap. Call it every few seconds. */
@@ -184,19 +205,30 @@ export class JobLog {
 
   private settle({ jobId, events, ends }: Append, result: AppendResult, readyId: string | null): void {
     if (result.kind !== 'ok') {
-      if (result.kind !== 'full') this.open.delete(jobId);
+      if (readyId !== null) this.unlist([readyId]);
+      if (result.kind !== 'full') this.letGo(jobId);
       return;
     }
     let job = this.open.get(jobId);
     if (job === undefined) {
-      job = { bytes: 0, readyIds: [] };
+      job = { bytes: 0, readyIds: [], formerIds: [] };
       this.open.set(jobId, job);
     }
     job.bytes += Buffer.byteLength(events);
-    if (readyId !== null) job.readyIds.push(readyId);
+    if (readyId !== null) {
+      job.readyIds.push(readyId);
+      // L6: it stands there in our name now.
+      this.unlist(job.formerIds);
+      job.formerIds = [];
+    }
     if (ends !== true) return;
     this.open.delete(jobId);
     this.finished.add({ jobId, bytes: job.bytes, readyIds: job.readyIds });
+  }
+
+  /** What is left behind when this fails is found to be over, or another's, by whoever reads the index next. */
+  private unlist(ids: readonly string[]): void {
+    if (ids.length > 0) this.run([['xdel', readyKey, ...ids]]).catch(() => undefined);
   }
 
   /** L2. */
@@ -224,9 +256,13 @@ export class JobLog {
         continue;
       }
       jobs.add(jobId);
-      const known = this.open.get(jobId);
-      if (known === undefined) this.open.set(jobId, { bytes: 0, readyIds: [readyId] });
-      else if (!known.readyIds.includes(readyId)) known.readyIds.push(readyId);
+      let known = this.open.get(jobId);
+      if (known === undefined) {
+        known = { bytes: 0, readyIds: [], formerIds: [] };
+        this.open.set(jobId, known);
+      }
+      const ids = (fields[3] ?? '') === this.options.boot ? known.readyIds : known.formerIds;
+      if (!ids.includes(readyId)) ids.push(readyId);
     }
   }
 
@@ -243,6 +279,8 @@ export class JobLog {
 }
 
 const idOf = ({ epoch, sequence }: Append): string => `${epoch}-${sequence}`;
+
+const isListed = ({ creates, adopts }: Append): boolean => creates === true || adopts === true;
 
 function xadd(append: Append): Words {
   const key = logKey(append.jobId);

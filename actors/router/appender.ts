@@ -96,6 +96,12 @@ export class Appender {
     return this.#books.get(jobId)?.gatheredChars ?? 0;
   }
 
+  /** The epoch in which the job was last appended to; null before the first time. */
+  epochOf(jobId: string): number | null {
+    const epoch = this.#books.get(jobId)?.acked.epoch ?? 0;
+    return epoch === 0 ? null : epoch;
+  }
+
   /** Resolves when nothing of the job is on its way or gathered. */
   settled(jobId: string): Promise<void> {
     return this.#whenAt(jobId, null);
@@ -221,6 +227,7 @@ function take(book: Book): Append {
     count: book.sent.reduce((sum, chunk) => sum + chunk.count, 0),
     events: `[${events}]`,
     ...(book.sent.some(chunk => chunk.creates) ? { creates: true } : {}),
+    ...(book.sent.some(chunk => chunk.adopts) ? { adopts: true } : {}),
     ...(book.sent.some(chunk => chunk.ends) ? { ends: true } : {}),
   };
 }

@@ -7,7 +7,7 @@
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
@@ -15,8 +15,21 @@ import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
+import { tailByReading } from './log-tail.ts';
+import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
-import type { CallerPort, Clock, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
+import { patiently } from './patiently.ts';
+import type {
+  CallerPort,
+  Clock,
+  ClusterPort,
+  Ids,
+  KeyPort,
+  LogPort,
+  ShardHost,
+  TailPort,
+  WorkerPort,
+} from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Timers } from './timers.ts';
@@ -39,10 +52,14 @@ export interface FrontOptions {
 export interface FrontParts {
   readonly clock: Clock;
   readonly log: LogPort;
+  /** How logs are followed that this router does not write; by reading them again and again where it is absent. */
+  readonly tail?: TailPort;
   readonly shards: ShardHost;
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Other routers write to the same store; absent where it is this router's own. */
+  readonly cluster?: ClusterPort;
   /** The router cannot go on. */
   readonly failed: (reason: string) => void;
 }
@@ -52,6 +69,8 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** How long the job goes on when its callers have gone, ms. */
+  readonly keepMs?: number;
 }
 
 /** Why a request is not taken in; `code` is one of codes.ts. */
@@ -82,6 +101,7 @@ export class Front {
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
   readonly #claims: Claims;
+  readonly #membership: Membership | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -133,12 +153,21 @@ export class Front {
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
+    const tail = parts.tail ?? tailByReading(log, clock, options.jobTimeoutMs);
+    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
+    this.#membership =
+      parts.cluster === undefined
+        ? null
+        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
+            lapsed: () => void this.#checkOwned(),
+            gone: async isGone => void (await this.#logs.takeAll(isGone)),
+            changed: () => undefined,
+          });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -153,9 +182,14 @@ export class Front {
     this.#sweepLater();
   }
 
-  /** Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. */
-  recover(): Promise<number> {
-    return this.#logs.takeAll();
+  /**
+   * Takes up the jobs that an earlier boot left open. Resolves with their number when all have been read. On a store that
+   * routers share it is 0: whose jobs may be taken shows while their leases lapse.
+   */
+  async recover(): Promise<number> {
+    if (this.#membership === null) return this.#logs.takeAll();
+    await this.#membership.start();
+    return 0;
   }
 
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
@@ -169,7 +203,7 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
     const jobId = ids.jobId();
@@ -187,8 +221,24 @@ export class Front {
       deadlineAt,
       modelDefault: this.#options.modelDefault,
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(keepMs === undefined ? {} : { keepMs }),
     });
     return streamId;
+  }
+
+  /** The answer of a job that was asked for before, from where the caller stands. Returns the stream's id. */
+  followArrived(port: CallerPort, jobId: string, follow: Follow): number {
+    const at = this.#parts.clock.now();
+    const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
+    this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+    return streamId;
+  }
+
+  /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
+  cancelArrived(port: CallerPort, jobId: string): number {
+    const ours = this.#jobs.has(jobId);
+    if (ours) this.#post(jobId, { kind: 'jobCancel', at: this.#parts.clock.now(), jobId, reason: 'requested' });
+    return this.followArrived(port, jobId, { cursor: null, shape: 'standing', waits: ours });
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
@@ -280,6 +330,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
@@ -434,8 +485,8 @@ export class Front {
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
       known.add(jobId);
     }
-    for (const { jobId, opened } of [...this.#callers]) {
-      if (!mine(jobId) || known.has(jobId)) continue;
+    for (const { jobId, opened, follow } of [...this.#callers]) {
+      if (!mine(jobId) || known.has(jobId) || follow !== undefined) continue;
       // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
       const entries = opened ? await this.#logs.read(jobId) : [];
       if (entries !== null && entries.length === 0) continue;
@@ -444,10 +495,14 @@ export class Front {
     }
     // From here on without a pause: what happens to a caller now comes after what is said here.
     for (const caller of this.#callers) {
-      if (!known.has(caller.jobId)) continue;
+      if (!(known.has(caller.jobId) || (caller.follow !== undefined && mine(caller.jobId)))) continue;
       caller.turn += 1;
-      const { streamId, turn, jobId, sent, opened, paused } = caller;
-      inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      const { streamId, turn, jobId, sent, opened, paused, follow } = caller;
+      if (follow === undefined) inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      else {
+        const cursor = sent === null ? follow.cursor : { position: sent, frames: null };
+        inputs.push({ kind: 'streamFollows', streamId, turn, jobId, follow: { ...follow, cursor } });
+      }
       if (paused) inputs.push({ kind: 'streamPaused', streamId, turn });
     }
     return inputs;
@@ -458,7 +513,8 @@ export class Front {
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+      this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -470,9 +526,9 @@ export class Front {
   }
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
+    if (this.#logs.lost(jobId)) return;
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
     this.#jobs.delete(jobId);
-    this.#logs.lost(jobId);
     this.#timers.disarm(`job:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
     this.#post(jobId, { kind: 'jobFenced', jobId });
@@ -484,6 +540,22 @@ export class Front {
     }
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
+  }
+
+  /** This router was away for so long that others may write its jobs' logs. */
+  async #checkOwned(): Promise<void> {
+    const { cluster, clock } = this.#parts;
+    if (cluster === undefined) return;
+    const jobs = [...this.#jobs];
+    const epochs = await patiently(
+      clock,
+      () => true,
+      () => cluster.epochs(jobs),
+    ).catch(() => null);
+    for (const [i, jobId] of jobs.entries()) {
+      const mine = this.#appender.epochOf(jobId);
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+    }
   }
 
   #failJob(jobId: string, code: string, message: string): void {

@@ -56,24 +56,27 @@ export class OwnLogs {
 
   /** O1. */
   areOurs(entries: readonly LoggedEntry[]): boolean {
-    const opening = entries.flatMap(({ events }) => events).findLast(opensEpoch);
+    const opening = openingOf(entries);
     return opening?.instance === this.#writer.instance && opening.boot === this.#writer.boot;
   }
 
-  /** Takes over all jobs that are open. Resolves with their number when their logs have been read. */
-  async takeAll(): Promise<number> {
-    const jobs = await this.#parts.log.openJobs();
+  /**
+   * Takes over all jobs that are open and were written last by a boot that is gone. Resolves with their number when their
+   * logs have been read.
+   */
+  async takeAll(isGone: (boot: string) => boolean = () => true): Promise<number> {
+    const jobs = await this.#parts.log.openJobs(isGone);
     let taken = 0;
     for (let first = 0; first < jobs.length; first += takenTogether) {
-      const together = jobs.slice(first, first + takenTogether).map(jobId => this.#take(jobId));
+      const together = jobs.slice(first, first + takenTogether).map(jobId => this.#take(jobId, isGone));
       for (const took of await Promise.all(together)) if (took) taken += 1;
     }
     return taken;
   }
 
-  /** The log refused us. */
-  lost(jobId: string): void {
-    this.#taking.delete(jobId);
+  /** The log refused us. True: the job was never ours, another boot was quicker to take it. */
+  lost(jobId: string): boolean {
+    return this.#taking.delete(jobId);
   }
 
   stop(): void {
@@ -81,21 +84,25 @@ export class OwnLogs {
   }
 
   /** O2. */
-  async #take(jobId: string): Promise<boolean> {
-    const { clock, appender, taken } = this.#parts;
+  async #take(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
+    const { clock, log, appender, taken } = this.#parts;
+    if (this.#taking.has(jobId)) return false;
     const before = await this.read(jobId);
     const last = before?.at(-1);
     if (before === null || last === undefined || isEnded(before)) return false;
+    // It stood in the index in the name of an earlier writer.
+    if (!isGone(openingOf(before)?.boot ?? '') || this.#taking.has(jobId)) return false;
     const adopted: JobEvent = { type: 'job.adopted', at: clock.now(), ...this.#writer };
     const opening = { jobId, epoch: last.epoch + 1, sequence: 1, count: 1, events: JSON.stringify(adopted) };
     this.#taking.add(jobId);
-    appender.add({ ...opening, creates: false, ends: false, effects: [] });
+    appender.add({ ...opening, creates: false, adopts: true, ends: false, effects: [] });
     appender.flush();
     await appender.settled(jobId);
     const entries = this.#taking.has(jobId) ? await this.read(jobId) : null;
     // Another boot was quicker; or the earlier one was, with the job's last word.
     if (!this.#taking.delete(jobId) || entries === null || isEnded(entries) || !this.areOurs(entries)) {
       appender.forget(jobId);
+      log.letGo(jobId);
       return false;
     }
     taken(jobId, entries);
@@ -106,6 +113,8 @@ export class OwnLogs {
 /** `job.adopted` may stand behind a terminal event: a boot that came too late. */
 const isEnded = (entries: readonly LoggedEntry[]): boolean =>
   entries.some(({ events }) => events.some(({ type }) => isTerminal(type)));
+
+const openingOf = (entries: readonly LoggedEntry[]) => entries.flatMap(({ events }) => events).findLast(opensEpoch);
 
 const opensEpoch = (event: JobEvent): event is Extract<JobEvent, { type: 'job.submitted' | 'job.adopted' }> =>
   event.type === 'job.submitted' || event.type === 'job.adopted';

@@ -66,7 +66,39 @@ export interface ShardHost {
 export interface LogPort {
   append(batch: readonly Append[]): Promise<readonly AppendResult[]>;
   read(jobId: string, after?: Position, limit?: number): Promise<readonly LogEntry[]>;
-  openJobs(): Promise<readonly string[]>;
+  /** Jobs that have not ended; `isWanted` is asked about the boots that write them. */
+  openJobs(isWanted?: (boot: string) => boolean): Promise<readonly string[]>;
+  /** Another boot has the job. */
+  letGo(jobId: string): void;
+}
+
+/** What routers that share one store know of each other through it. All of it may reject: the store is in trouble. */
+export interface ClusterPort {
+  /** Keeps this boot's lease for another while. False: it had lapsed, and others may have taken this boot's jobs. */
+  renew(): Promise<boolean>;
+  /** The boots there are, this one too, with the ms that each one's lease lasts; 0: lapsed. */
+  boots(): Promise<ReadonlyMap<string, number>>;
+  /** A lapsed boot has left nothing behind. */
+  bury(boot: string): Promise<void>;
+  /** This boot ends: what it still has may be taken at once. */
+  leave(): Promise<void>;
+  /** The epoch that each job's log stands in; 0 where there is none. */
+  epochs(jobIds: readonly string[]): Promise<readonly number[]>;
+}
+
+/** What a job's log holds behind a position, and what is appended to it later, by whichever router. */
+export interface TailPort {
+  /**
+   * Pages of entries, in order, until the one with the job's last event, or until `wanted` says no. A log that is not
+   * there has no page; one that nobody writes any more ends in StoreTrouble or another error, in bounded time.
+   */
+  tail(jobId: string, after: Position, wanted: () => boolean): AsyncIterable<TailPage>;
+}
+
+export interface TailPage {
+  readonly entries: readonly LogEntry[];
+  /** There is no more for now. */
+  readonly reachesEnd: boolean;
 }
 
 export interface Ids {

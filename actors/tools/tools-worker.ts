@@ -1,0 +1,230 @@
+/**
+ * A tools worker: its tools, the calls of them, and a line to a router, brought together.
+ *
+ *   dial ─▶ say which tools there are ─▶ take tool jobs ⇄ redial, with the results that are owed
+ *
+ * TW1. The allow-list of this machine holds for every way to a tool, whatever the router says.
+ * TW2. Calls go on while the connection is lost; their results wait for the next one.
+ * TW3. The worker ends by itself for one reason only, a refused key, with a sentence.
+ */
+import { closeCodes } from '../../protocol/codes.ts';
+import type { ToolJobFrame, ToolsPolicy } from '../../protocol/worker-frames.tools.ts';
+import { protocolVersion, type RouterFrame } from '../../protocol/worker-frames.ts';
+import type { Diagnostics } from '../config/diagnostics.ts';
+import type { BackoffRange } from '../worker/backoff.ts';
+import type { Clock } from '../worker/clock.ts';
+import type { Dial } from '../worker/socket.ts';
+import { workerLink } from '../worker/worker-link.ts';
+import { openJournal } from './call-journal.ts';
+import { openCalls } from './calls.ts';
+import type { Credentials } from './credentials.ts';
+import type { Tool } from './tool.ts';
+import { ToolError } from './tool.ts';
+import type { ToolSet } from './tool-set.ts';
+
+/** MCP servers that the router names, in its policy or with a job. */
+export interface RemoteMcp {
+  /** The tool for a job that names a package or an address; throws a ToolError when it may not be used. */
+  toolFor(job: ToolJobFrame): Tool;
+}
+
+export interface ToolsWorkerOptions {
+  readonly routerUrl: string;
+  readonly toolsKey: string;
+  /** Stays the same for the life of this process. */
+  readonly instanceId: string;
+  readonly heartbeatMs: number;
+  readonly redial: BackoffRange;
+  readonly slots: number;
+  readonly queueMax: number;
+  readonly callMsMax: number;
+  readonly drainMsMax: number;
+  readonly tools: ToolSet;
+  readonly credentials: Credentials;
+  readonly remoteMcp: RemoteMcp;
+  readonly dial: Dial;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly diagnostics: Diagnostics;
+}
+
+export interface ToolsWorkerEnd {
+  readonly exitCode: 0 | 1;
+  readonly message: string;
+}
+
+export interface ToolsWorkerHealth {
+  readonly connected: boolean;
+  readonly running: number;
+  readonly waiting: number;
+  readonly tools: readonly string[];
+}
+
+export interface ToolsWorker {
+  readonly ended: Promise<ToolsWorkerEnd>;
+  start(): void;
+  /** Some tools came or went. */
+  toolsChanged(): void;
+  health(): ToolsWorkerHealth;
+  /** Lets running calls finish, for a while, and ends. */
+  stop(): Promise<void>;
+}
+
+/** How long the last results may take to be acknowledged, or at least sent. */
+const lastWordsMs = 300;
+
+export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
+  const { tools, clock, diagnostics } = options;
+  let stopping = false;
+  let finish: (end: ToolsWorkerEnd) => void = () => undefined;
+  const ended = new Promise<ToolsWorkerEnd>(resolve => {
+    finish = resolve;
+  });
+
+  const capabilities = () => ({
+    tools: [...tools.names()],
+    definitions: [...tools.definitions()],
+    slots: options.slots,
+  });
+
+  const link = workerLink({
+    url: options.routerUrl,
+    dial: options.dial,
+    clock,
+    random: options.random,
+    redial: options.redial,
+    heartbeatMs: options.heartbeatMs,
+    hello: () => {
+      const held = calls.held();
+      return {
+        type: 'hello',
+        gpu_key: options.toolsKey,
+        worker_type: 'tools',
+        capabilities: { backend: '', model: '', ctx_size: 0 },
+        tools_capabilities: capabilities(),
+        protocol_version: protocolVersion,
+        instance_id: options.instanceId,
+        ready: !stopping,
+        ...(held.length === 0 ? {} : { tool_jobs: [...held] }),
+      };
+    },
+    onOpen: (ack, version) => {
+      diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version, tools: tools.names() });
+      if (ack.tools_policy !== undefined) applyPolicy(ack.tools_policy);
+      calls.resume();
+      if (stopping && version === 2) link.send({ type: 'status', state: 'draining' });
+    },
+    onFrame: frame => receive(frame),
+    onLost: () => {
+      const count = calls.running + calls.waiting;
+      if (count > 0) diagnostics.warn('the connection is lost; running calls go on', { calls: count });
+    },
+    hurried: () => calls.running + calls.waiting > 0,
+    onRefused: reason => {
+      if (stopping) return;
+      stopping = true;
+      calls.close();
+      calls.cancelAll();
+      void tools.close().then(() => finish({ exitCode: 1, message: `${reason}; check --tools-key (AUXOT_TOOLS_KEY)` }));
+    },
+    onTrouble: message => diagnostics.warn(message),
+  });
+
+  const calls = openCalls({
+    instanceId: options.instanceId,
+    slots: options.slots,
+    queueMax: options.queueMax,
+    callMsMax: options.callMsMax,
+    journal: openJournal(),
+    clock,
+    diagnostics,
+    toolOf: job => toolOf(job),
+    credentialsOf: name => options.credentials.of(name),
+    send: result => link.send(result),
+    version: () => link.version,
+  });
+
+  const toolOf = (job: ToolJobFrame): Tool => {
+    if ((job.mcp_url ?? '') !== '' || (job.mcp_package ?? '') !== '') return options.remoteMcp.toolFor(job);
+    const found = tools.find(job.tool_name);
+    if (found === 'unknown') throw new ToolError('unknown_tool', `there is no tool ${JSON.stringify(job.tool_name)}`);
+    if (found === 'not_allowed') {
+      throw new ToolError('not_allowed', `the tool ${JSON.stringify(job.tool_name)} is not allowed on this worker`);
+    }
+    return found;
+  };
+
+  /** An empty list allows everything: a router that has nothing to say sends one. */
+  const applyPolicy = ({ allowed_tools: allowed, mcp_servers: servers }: ToolsPolicy): void => {
+    tools.restrict(allowed.length === 0 ? null : allowed);
+    if (servers.length > 0)
+      diagnostics.info('the router names MCP servers; those that AUXOT_MCP_ALLOWED has may be called', {
+        servers: servers.map(({ id, package: name, url }) => id ?? name ?? url ?? ''),
+      });
+    link.send({ type: 'policy_reloaded', advertised_tools: [...tools.names()] });
+    announce();
+  };
+
+  const announce = (): void => {
+    if (link.version === 2) link.send({ type: 'tools_changed', tools_capabilities: capabilities() });
+  };
+
+  const receive = (frame: RouterFrame): void => {
+    switch (frame.type) {
+      case 'tool_job':
+        calls.start(frame);
+        break;
+      case 'tool_ack':
+        calls.acknowledge(frame.job_id);
+        break;
+      case 'cancel':
+        calls.cancel(frame.job_id);
+        break;
+      case 'reload_policy':
+        applyPolicy(frame.policy);
+        break;
+      case 'drain':
+        void drained();
+        break;
+      case 'error':
+        diagnostics.warn('the router reports an error', { error: frame.error });
+        break;
+      default:
+        break; // for other kinds of workers, or nothing to do
+    }
+  };
+
+  /** The router goes away soon: finish what runs, then look for a router again. */
+  const drained = async (): Promise<void> => {
+    diagnostics.info('the router drains: running calls finish, then this worker dials again');
+    await calls.idle(options.callMsMax);
+    if (!stopping) link.redial('drained');
+  };
+
+  return {
+    ended,
+    start: () => link.start(),
+    toolsChanged: () => {
+      if (!stopping) announce();
+    },
+    health: () => ({
+      connected: link.state === 'open',
+      running: calls.running,
+      waiting: calls.waiting,
+      tools: tools.names(),
+    }),
+    async stop() {
+      if (stopping) return;
+      stopping = true;
+      if (link.version === 2) link.send({ type: 'status', state: 'draining' });
+      calls.close();
+      await calls.idle(options.drainMsMax);
+      calls.cancelAll();
+      await calls.idle(lastWordsMs * 10);
+      await new Promise<void>(resolve => void clock.after(lastWordsMs, resolve));
+      link.stop(closeCodes.goingAway, 'the tools worker is stopping');
+      await tools.close();
+      finish({ exitCode: 0, message: 'tools worker stopped' });
+    },
+  };
+}
