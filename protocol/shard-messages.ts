@@ -185,8 +185,11 @@ export type ShardInput =
       readonly jobId: string;
       /** Empty when the log cannot be read. */
       readonly entries: readonly LoggedEntry[];
-      /** The last entry opens our epoch: whoever ran the job for the boot before us is gone. */
-      readonly adopted?: true;
+      /**
+       * The last entry opens our epoch. Inherited: the boot before us is gone, and so is whoever ran the job for it.
+       * Offered: that boot gave the job away while nobody ran it.
+       */
+      readonly adopted?: 'inherited' | 'offered';
       /** The worker that the queue gave the job to (death of a shard). */
       readonly workerId?: string;
     }

@@ -32,6 +32,7 @@ import type {
 } from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
+import { Sharing } from './sharing.ts';
 import { Timers } from './timers.ts';
 import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
@@ -102,6 +103,7 @@ export class Front {
   readonly #counts: TokenCounts;
   readonly #claims: Claims;
   readonly #membership: Membership | null;
+  readonly #sharing: Sharing | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -134,9 +136,9 @@ export class Front {
       log,
       diagnostics,
       appender: this.#appender,
-      taken: (jobId, entries) => {
+      taken: (jobId, entries, adopted) => {
         this.#jobs.add(jobId);
-        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted: true });
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted });
       },
     });
     this.#queue = new JobQueue(options, clock, this.#timers, {
@@ -151,23 +153,18 @@ export class Front {
           ...(modelFile === undefined ? {} : { modelFile }),
         }),
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
+      matched: () => this.#sharing?.look(),
+      recalled: jobId => this.#sharing?.recall(jobId),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    const tail = parts.tail ?? tailByReading(log, clock, options.jobTimeoutMs);
+    const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
     this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    this.#membership =
-      parts.cluster === undefined
-        ? null
-        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
-            lapsed: () => void this.#checkOwned(),
-            gone: async isGone => void (await this.#logs.takeAll(isGone)),
-            changed: () => undefined,
-          });
+    [this.#membership, this.#sharing] = parts.cluster === undefined ? [null, null] : this.#join(parts.cluster);
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -189,6 +186,7 @@ export class Front {
   async recover(): Promise<number> {
     if (this.#membership === null) return this.#logs.takeAll();
     await this.#membership.start();
+    this.#sharing?.start();
     return 0;
   }
 
@@ -250,7 +248,10 @@ export class Front {
 
   /** The caller's connection is gone, before or after its answer's end. */
   callerClosed(streamId: number): void {
-    this.#callers.close(streamId);
+    const left = this.#callers.close(streamId);
+    if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
+      if (left.follow?.waits === true) void this.#sharing?.abandon(left.jobId);
+    }
     this.#checkIdle();
   }
 
@@ -330,6 +331,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#sharing?.close();
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
@@ -445,7 +447,8 @@ export class Front {
         return this.#queue.withdraw(effect.workerId);
       }
       case 'enqueueJob':
-        return this.#queue.enqueue(effect);
+        this.#queue.enqueue(effect);
+        return this.#sharing?.arrived(effect.jobId);
       case 'dequeueJob':
         return this.#queue.dequeue(effect.jobId);
       case 'freeSlot':
@@ -527,22 +530,43 @@ export class Front {
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     if (this.#logs.lost(jobId)) return;
+    if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
-    this.#jobs.delete(jobId);
-    this.#timers.disarm(`job:${jobId}`);
-    this.#timers.disarm(`patience:${jobId}`);
-    this.#post(jobId, { kind: 'jobFenced', jobId });
-    const workerId = this.#queue.holder(jobId);
-    if (workerId === undefined) this.#queue.dequeue(jobId);
-    else {
-      this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
-      this.#queue.free(jobId, workerId);
-    }
+    this.#drop(jobId);
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
   }
 
-  /** This router was away for so long that others may write its jobs' logs. */
+  /** What this router does with the others on its store. */
+  #join(cluster: ClusterPort): [Membership, Sharing] {
+    const { clock, diagnostics } = this.#parts;
+    const { boot } = this.#options.writer;
+    const sharing = new Sharing(boot, cluster, clock, diagnostics, {
+      others: () => membership.others,
+      free: () => this.#queue.slots,
+      lend: () => this.#queue.lend(),
+      putBack: jobId => this.#queue.putBack(jobId),
+      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
+      letGo: jobId => this.#letGo(jobId),
+      abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+    });
+    const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
+      lapsed: () => void this.#checkOwned(),
+      changed: () => {
+        sharing.look();
+        // Word of a job that was taken may have been lost with the router that took it.
+        void this.#checkOwned();
+      },
+      gone: async isGone => {
+        await this.#logs.takeAll(isGone);
+        await sharing.inherit(isGone);
+      },
+    });
+    return [membership, sharing];
+  }
+
+  /** Whether others have taken jobs that this router holds to be its own. */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
@@ -551,11 +575,37 @@ export class Front {
       clock,
       () => true,
       () => cluster.epochs(jobs),
-    ).catch(() => null);
+    ).catch(() => []);
     for (const [i, jobId] of jobs.entries()) {
       const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
+  #letGo(jobId: string): void {
+    this.#parts.log.letGo(jobId);
+    this.#appender.forget(jobId);
+    this.#drop(jobId);
+    for (const caller of this.#callers) {
+      if (caller.jobId !== jobId) continue;
+      const { streamId, turn, follow, paused } = this.#callers.follow(caller);
+      this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+      if (paused) this.#post(jobId, { kind: 'streamPaused', streamId, turn });
+    }
+    this.#checkIdle();
+  }
+
+  /** The job is nobody's business here any more, but for its callers. */
+  #drop(jobId: string): void {
+    this.#jobs.delete(jobId);
+    this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
+    this.#post(jobId, { kind: 'jobFenced', jobId });
+    const workerId = this.#queue.holder(jobId);
+    if (workerId === undefined) return this.#queue.dequeue(jobId);
+    this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
+    this.#queue.free(jobId, workerId);
   }
 
   #failJob(jobId: string, code: string, message: string): void {
