@@ -118,7 +118,8 @@ test('every miss suggests the nearest: no name takes fewer edits than the one su
       if (miss.unknown !== 'model') return;
       const least = Math.min(...names.map(name => editDistance(plain(asked), plain(name))));
       assert.is(editDistance(plain(asked), plain(miss.nearest)), least);
-      assert.ok(least <= edits);
+      // A letter that was swapped and then changed again is counted as two edits.
+      assert.ok(least <= 2 * edits);
       assert.match(explain(miss, { contextSize: 1, slots: 1 }).fix, miss.nearest);
     }),
     runs,
@@ -135,7 +136,7 @@ test('any text at all is found or explained', () => {
   );
 });
 
-test('the distance is one of a metric space, as far as neighbours are concerned', () => {
+test('the distance is the same both ways, nothing for equal words, and one for swapped neighbours', () => {
   assert.is(editDistance('', 'abc'), 3);
   assert.is(editDistance('ab', 'ba'), 1);
   assert.is(editDistance('kitten', 'sitting'), 3);
