@@ -83,6 +83,10 @@ export class Callers {
     return this.#callers.values();
   }
 
+  jobOf(streamId: number): string | null {
+    return this.#callers.get(streamId)?.jobId ?? null;
+  }
+
   add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number, follow?: Follow): Caller {
     this.#last += 1;
     const streamId = this.#last;

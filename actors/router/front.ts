@@ -28,10 +28,12 @@ import type {
   Ids,
   KeyPort,
   LogPort,
+  RequestKeyPort,
   ShardHost,
   TailPort,
   WorkerPort,
 } from './ports.ts';
+import { type Found, RequestKeys } from './request-keys.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Sharing } from './sharing.ts';
@@ -61,6 +63,8 @@ export interface FrontParts {
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Where keys of requests are kept; absent where they are not. */
+  readonly requestKeys?: RequestKeyPort;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -72,6 +76,8 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** The id that `jobFor` has given out for it. */
+  readonly jobId?: string;
   /** How long the job goes on when its callers have gone, ms. */
   readonly keepMs?: number;
 }
@@ -104,6 +110,7 @@ export class Front {
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
   readonly #claims: Claims;
+  readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
   readonly #sharing: Sharing | null;
   readonly #handovers: Handovers | null;
@@ -169,6 +176,10 @@ export class Front {
     );
     [this.#membership, this.#sharing, this.#handovers] =
       parts.cluster === undefined ? [null, null, null] : this.#join(parts.cluster);
+    this.#keys =
+      parts.requestKeys === undefined
+        ? null
+        : new RequestKeys({ clock, ids: parts.ids, port: parts.requestKeys, isOpen: jobId => this.#jobs.has(jobId) });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -205,10 +216,10 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs, jobId: given }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
-    const jobId = ids.jobId();
+    const jobId = given ?? ids.jobId();
     const deadlineAt = at + this.#options.jobTimeoutMs;
     const { streamId } = this.#callers.add(jobId, port, at, deadlineAt);
     this.#post(jobId, {
@@ -235,6 +246,17 @@ export class Front {
     const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
     this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;
+  }
+
+  /** Which job a request with this key and body is. Rejects when the store is in trouble. */
+  async jobFor(key: string, body: string, resumes: boolean): Promise<Found> {
+    const found = await this.#keys?.find(key, body, resumes);
+    return found ?? { kind: 'new', jobId: this.#parts.ids.jobId() };
+  }
+
+  /** The request for which `jobFor` gave out this id does not come. */
+  noJobFor(jobId: string): void {
+    this.#keys?.refused(jobId);
   }
 
   /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
@@ -381,8 +403,10 @@ export class Front {
   #heard({ chunks, effects }: ShardOutput): void {
     for (const chunk of chunks) {
       // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
-      if (chunk.creates) this.#jobs.add(chunk.jobId);
-      else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
+      if (chunk.creates) {
+        this.#jobs.add(chunk.jobId);
+        this.#keys?.made(chunk.jobId);
+      } else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
       this.#appender.add(chunk);
       if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
       const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
@@ -403,6 +427,7 @@ export class Front {
       case 'open':
         return this.#callers.open(effect);
       case 'respond':
+        this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
         return this.#checkIdle();
       case 'refuse':
@@ -529,9 +554,10 @@ export class Front {
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows') {
+      this.#madeNoJob(input.streamId);
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
-    else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
+    } else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (this.#jobs.has(id)) this.#failJob(id, 'poisoned_input', message);
@@ -607,6 +633,13 @@ export class Front {
       const mine = this.#appender.epochOf(jobId);
       if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** A request that is answered while its key still waits for a job has made none. */
+  #madeNoJob(streamId: number): void {
+    if (this.#keys === null || this.#keys.idle) return;
+    const jobId = this.#callers.jobOf(streamId);
+    if (jobId !== null) this.#keys.refused(jobId);
   }
 
   /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
