@@ -25,6 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
   const worker = await openTools(config, {
     env,
     instanceId: randomUUID(),
+    version: programVersion(),
     dial: dialWs,
     clock: systemClock,
     random: Math.random,

@@ -9,10 +9,15 @@ import { readCredentials } from './credentials.ts';
 import { ToolError } from './tool.ts';
 import { openToolSet } from './tool-set.ts';
 import { type ToolsWorker, toolsWorker } from './tools-worker.ts';
+import { webAnswers, webSearch } from './web/brave.ts';
+import { openEgress } from './web/egress.ts';
+import { webFetch } from './web/web-fetch.ts';
 
 export interface ToolsSurroundings {
   readonly env: Env;
   readonly instanceId: string;
+  /** Of this program. */
+  readonly version: string;
   readonly dial: Dial;
   readonly clock: Clock;
   readonly random: () => number;
