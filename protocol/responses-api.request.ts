@@ -276,7 +276,6 @@ function refusalOf(given: ResponseRequest): ChatRequestRefusal | null {
     return invalid('reasoning.effort', `must be one of ${[...efforts].join(', ')}`);
   if (given.background === true && given.store === false)
     return invalid('background', 'needs store: a response that nobody waits for must be kept');
-  if (given.background === true) return unsupported('background', 'is not supported by this router');
   if (Object.keys(given.metadata ?? {}).length > metadataMax)
     return invalid('metadata', `must not have more than ${metadataMax} fields`);
   return null;

@@ -4,7 +4,10 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
-import { parseResponseRequest } from '../../protocol/responses-api.ts';
+import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
+import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
+import type { JobHistory } from '../../protocol/shard-messages.ts';
+import { historiesOf } from './looks.ts';
 
 export type ReadBody =
   | {
@@ -14,6 +17,8 @@ export type ReadBody =
       /** The job goes on without its caller. */
       readonly background?: boolean;
     }
+  /** The logs of these jobs must be read first. */
+  | { readonly ok: 'later'; readonly jobIds: readonly string[] }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -23,11 +28,18 @@ export interface RequestBytes {
   readonly body: Uint8Array;
   readonly modelDefault: string;
   readonly requestId: string;
+  readonly histories?: readonly JobHistory[];
 }
 
-export function readRequest({ api, body, modelDefault, requestId }: RequestBytes): ReadBody {
+export function readRequest({ api, body, modelDefault, requestId, histories }: RequestBytes): ReadBody {
   const value = readJson(body);
-  const parsed = value.ok ? parse(api, value.value, modelDefault) : value;
+  if (value.ok && api === 'openai.responses' && histories === undefined) {
+    const jobIds = jobsNamedIn(value.value);
+    if (jobIds.length > 0) return { ok: 'later', jobIds };
+  }
+  const parsed = value.ok ? parse(api, value.value, modelDefault, histories) : value;
+  if (parsed.ok && parsed.answer.api === 'openai.responses' && parsed.answer.background === true)
+    return { ...parsed, background: true };
   return parsed.ok ? parsed : { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
 }
 
@@ -44,13 +56,22 @@ export function readJson(bytes: Uint8Array): ReadJson {
   }
 }
 
-function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
+/** A request goes on from few others: no more logs are read for one. */
+const historiesMax = 32;
+
+/** The jobs of the responses that a request names. */
+export function jobsNamedIn(body: unknown): string[] {
+  const jobIds = referencesIn(body).map(jobOfResponse);
+  return jobIds.filter(jobId => jobId !== null).slice(0, historiesMax);
+}
+
+function parse(api: AnswerShape['api'], body: unknown, modelDefault: string, logs: readonly JobHistory[] = []) {
   switch (api) {
     case 'openai.chat':
       return parseChatRequest(body, { modelDefault });
     case 'anthropic.messages':
       return parseMessageRequest(body);
     case 'openai.responses':
-      return parseResponseRequest(body, { modelDefault });
+      return parseResponseRequest(body, { modelDefault, histories: historiesOf(logs) });
   }
 }
