@@ -2,6 +2,7 @@
  * A stored response, looked at later: as it stands, what it was asked with, what another response goes on from, and where
  * in its log an event of its stream stands. All of it is the fold of answer.openai-responses.ts over the job's log.
  */
+import { everyFeature } from '../protocol/features.ts';
 import type { JobEvent } from '../protocol/job-events.ts';
 import type { Cursor, Position } from '../protocol/position.ts';
 import { responseIdOf } from '../protocol/responses-api.ids.ts';
@@ -37,15 +38,13 @@ export const isOver = ({ status }: ResponseAnswer): boolean => status !== 'queue
 /** What it was asked with, what came before it included. */
 export const inputItems = ({ submitted }: ResponseAnswer): readonly InputItem[] => inputItemsOf(submitted);
 
-const everything: ReadonlySet<'images'> = new Set(['images'] as const);
-
 /** A text says why it cannot be gone on from. */
 export function historyOf(answer: ResponseAnswer): History | string {
   const { submitted, status, shape } = answer;
   if (status !== 'completed' && status !== 'incomplete')
     return `the response "${responseIdOf(submitted.jobId)}" cannot be gone on from: its status is ${status}`;
   const output = itemsSoFar(answer.items);
-  const said = readInput(output, 'output', everything, () => null);
+  const said = readInput(output, 'output', everyFeature, () => null);
   if (!said.ok) return said.message;
   return {
     messages: [...submitted.request.messages.slice(shape.instructed === true ? 1 : 0), ...said.value.messages],

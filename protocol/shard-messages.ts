@@ -5,6 +5,7 @@
  * output never came back can be given to the shard's successor. Time and ids are in the inputs: a shard has none.
  */
 import type { CodeName } from './codes.ts';
+import type { Feature, Offered } from './features.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
 import type { PageAsked } from './responses-api.input-items.ts';
@@ -84,6 +85,8 @@ export type ShardInput =
       readonly deadlineAt: number;
       /** Shown when the request names no model. */
       readonly modelDefault: string;
+      /** What connected workers can do. */
+      readonly offered?: Offered;
       readonly idempotency?: string;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
@@ -225,8 +228,11 @@ export type ShardInput =
       readonly jobId: string;
       /** Empty when the log cannot be read. */
       readonly entries: readonly LoggedEntry[];
-      /** The last entry opens our epoch: whoever ran the job for the boot before us is gone. */
-      readonly adopted?: true;
+      /**
+       * The last entry opens our epoch. Inherited: the boot before us is gone, and so is whoever ran the job for it.
+       * Offered: that boot gave the job away while nobody ran it.
+       */
+      readonly adopted?: 'inherited' | 'offered';
       /** The worker that the queue gave the job to (death of a shard). */
       readonly workerId?: string;
     }
@@ -370,6 +376,8 @@ export type Effect =
       readonly continues?: boolean;
       /** A worker with this model file goes on exactly, so it is preferred. */
       readonly modelFile?: string;
+      /** Only a worker that offers all of these may have it. */
+      readonly needs?: readonly Feature[];
       /** Not given to a worker before; the one that had it may come back until then. */
       readonly notBeforeAt?: number;
     }
@@ -402,6 +410,7 @@ export interface WorkerOffer {
   readonly protocol: number;
   readonly workerInstance?: string;
   readonly modelFile?: string;
+  readonly features?: readonly Feature[];
 }
 
 export interface ShardBatch {

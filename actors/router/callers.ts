@@ -35,7 +35,7 @@ export interface Caller {
   sent: Position | null;
   lastWriteAt: number;
   /** Of a caller that did not submit the job itself. */
-  readonly follow?: Follow;
+  follow?: Follow;
 }
 
 export interface CallersParts {
@@ -86,6 +86,10 @@ export class Callers {
 
   [Symbol.iterator](): IterableIterator<Caller> {
     return this.#callers.values();
+  }
+
+  jobOf(streamId: number): string | null {
+    return this.#callers.get(streamId)?.jobId ?? null;
   }
 
   add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number, follow?: Follow): Caller {
@@ -154,12 +158,28 @@ export class Callers {
     this.#forget(caller);
   }
 
-  /** The caller is gone. */
-  close(streamId: number): void {
+  /** The caller is gone. Returns it, unless its answer was over. */
+  close(streamId: number): Caller | undefined {
     const caller = this.#callers.get(streamId);
-    if (caller === undefined) return;
+    if (caller === undefined) return undefined;
     this.#callers.delete(streamId);
     this.#parts.post(caller.jobId, this.#closed(caller));
+    return caller;
+  }
+
+  /** Whether anybody reads the job's answer. */
+  watch(jobId: string): boolean {
+    for (const caller of this.#callers.values()) if (caller.jobId === jobId) return true;
+    return false;
+  }
+
+  /** The job is another router's from now on: the caller is to be shown its log, in a new turn behind what it has. */
+  follow(caller: Caller): Caller & { readonly follow: Follow } {
+    const { sent, follow = { cursor: null, shape: 'asked', waits: true } } = caller;
+    caller.turn += 1;
+    return Object.assign(caller, {
+      follow: { ...follow, cursor: sent === null ? follow.cursor : { position: sent, frames: null } },
+    });
   }
 
   /** The answer is over: its shard may forget the stream some time. */

@@ -6,6 +6,7 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
+import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
 import type {
   Effect,
@@ -35,12 +36,15 @@ import type {
   Ids,
   KeyPort,
   LogPort,
+  RequestKeyPort,
   ShardHost,
   TailPort,
   WorkerPort,
 } from './ports.ts';
+import { type Found, RequestKeys } from './request-keys.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
+import { Sharing } from './sharing.ts';
 import { Timers } from './timers.ts';
 import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
@@ -67,6 +71,8 @@ export interface FrontParts {
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Where keys of requests are kept; absent where they are not. */
+  readonly requestKeys?: RequestKeyPort;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -78,6 +84,8 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** The id that `jobFor` has given out for it. */
+  readonly jobId?: string;
   /** How long the job goes on when its callers have gone, ms. */
   readonly keepMs?: number;
 }
@@ -118,7 +126,9 @@ export class Front {
   readonly #counts: TokenCounts;
   readonly #looks: Looks;
   readonly #claims: Claims;
+  readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
+  readonly #sharing: Sharing | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -151,9 +161,9 @@ export class Front {
       log,
       diagnostics,
       appender: this.#appender,
-      taken: (jobId, entries) => {
+      taken: (jobId, entries, adopted) => {
         this.#jobs.add(jobId);
-        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted: true });
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted });
       },
     });
     this.#queue = new JobQueue(options, clock, this.#timers, {
@@ -168,9 +178,11 @@ export class Front {
           ...(modelFile === undefined ? {} : { modelFile }),
         }),
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
+      matched: () => this.#sharing?.look(),
+      recalled: jobId => this.#sharing?.recall(jobId),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    const tail = parts.tail ?? tailByReading(log, clock, options.jobTimeoutMs);
+    const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
     this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
@@ -184,14 +196,11 @@ export class Front {
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    this.#membership =
-      parts.cluster === undefined
+    [this.#membership, this.#sharing] = parts.cluster === undefined ? [null, null] : this.#join(parts.cluster);
+    this.#keys =
+      parts.requestKeys === undefined
         ? null
-        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
-            lapsed: () => void this.#checkOwned(),
-            gone: async isGone => void (await this.#logs.takeAll(isGone)),
-            changed: () => undefined,
-          });
+        : new RequestKeys({ clock, ids: parts.ids, port: parts.requestKeys, isOpen: jobId => this.#jobs.has(jobId) });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -213,6 +222,7 @@ export class Front {
   async recover(): Promise<number> {
     if (this.#membership === null) return this.#logs.takeAll();
     await this.#membership.start();
+    this.#sharing?.start();
     return 0;
   }
 
@@ -227,10 +237,10 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs, jobId: given }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
-    const jobId = ids.jobId();
+    const jobId = given ?? ids.jobId();
     const deadlineAt = at + this.#options.jobTimeoutMs;
     const { streamId } = this.#callers.add(jobId, port, at, deadlineAt);
     this.#post(jobId, {
@@ -244,6 +254,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
     });
@@ -256,6 +267,17 @@ export class Front {
     const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
     this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;
+  }
+
+  /** Which job a request with this key and body is. Rejects when the store is in trouble. */
+  async jobFor(key: string, body: string, resumes: boolean): Promise<Found> {
+    const found = await this.#keys?.find(key, body, resumes);
+    return found ?? { kind: 'new', jobId: this.#parts.ids.jobId() };
+  }
+
+  /** The request for which `jobFor` gave out this id does not come. */
+  noJobFor(jobId: string): void {
+    this.#keys?.refused(jobId);
   }
 
   /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
@@ -279,7 +301,10 @@ export class Front {
 
   /** The caller's connection is gone, before or after its answer's end. */
   callerClosed(streamId: number): void {
-    this.#callers.close(streamId);
+    const left = this.#callers.close(streamId);
+    if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
+      if (left.follow?.waits === true) void this.#sharing?.abandon(left.jobId);
+    }
     this.#checkIdle();
   }
 
@@ -327,6 +352,12 @@ export class Front {
     return { working, workers, slots, active: held, queued: waiting, streams: this.#callers.size };
   }
 
+  /** Features of connected workers, each set once. */
+  #offered(): Offered {
+    const sets = new Map(this.offers().map(({ features = [] }) => [String(features), features]));
+    return [...sets.values()];
+  }
+
   /** What connected workers offer. */
   offers(): WorkerOffer[] {
     return [...this.#workers].flatMap(({ offer }) => (offer === null ? [] : [offer]));
@@ -359,6 +390,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#sharing?.close();
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
@@ -398,8 +430,10 @@ export class Front {
   #heard({ chunks, effects }: ShardOutput): void {
     for (const chunk of chunks) {
       // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
-      if (chunk.creates) this.#jobs.add(chunk.jobId);
-      else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
+      if (chunk.creates) {
+        this.#jobs.add(chunk.jobId);
+        this.#keys?.made(chunk.jobId);
+      } else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
       this.#appender.add(chunk);
       if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
       const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
@@ -420,6 +454,7 @@ export class Front {
       case 'open':
         return this.#callers.open(effect);
       case 'respond':
+        this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
         return this.#checkIdle();
       case 'refuse':
@@ -480,7 +515,8 @@ export class Front {
         return this.#queue.withdraw(effect.workerId);
       }
       case 'enqueueJob':
-        return this.#queue.enqueue(effect);
+        this.#queue.enqueue(effect);
+        return this.#sharing?.arrived(effect.jobId);
       case 'dequeueJob':
         return this.#queue.dequeue(effect.jobId);
       case 'freeSlot':
@@ -550,11 +586,15 @@ export class Front {
       const histories = await this.#looks.histories(jobIds);
       if (counts) this.#links.post(Number(input.countId) % this.#links.count, { ...input, histories });
       else if (this.#callers.has(input.streamId)) this.#post(input.jobId, { ...input, histories });
+      else this.#keys?.refused(input.jobId);
     } catch (error) {
       const message = 'the log of a response that the request names cannot be read now';
       this.#parts.diagnostics.error(message, { reason: String(error) });
       if (counts) this.#counts.refuse(input.countId, 'store_unavailable', message);
-      else this.#callers.refuse(input.streamId, 'store_unavailable', message);
+      else {
+        this.#keys?.refused(input.jobId);
+        this.#callers.refuse(input.streamId, 'store_unavailable', message);
+      }
     }
   }
 
@@ -573,9 +613,10 @@ export class Front {
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows') {
+      this.#madeNoJob(input.streamId);
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
-    else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
+    } else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -588,22 +629,43 @@ export class Front {
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     if (this.#logs.lost(jobId)) return;
+    if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
-    this.#jobs.delete(jobId);
-    this.#timers.disarm(`job:${jobId}`);
-    this.#timers.disarm(`patience:${jobId}`);
-    this.#post(jobId, { kind: 'jobFenced', jobId });
-    const workerId = this.#queue.holder(jobId);
-    if (workerId === undefined) this.#queue.dequeue(jobId);
-    else {
-      this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
-      this.#queue.free(jobId, workerId);
-    }
+    this.#drop(jobId);
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
   }
 
-  /** This router was away for so long that others may write its jobs' logs. */
+  /** What this router does with the others on its store. */
+  #join(cluster: ClusterPort): [Membership, Sharing] {
+    const { clock, diagnostics } = this.#parts;
+    const { boot } = this.#options.writer;
+    const sharing = new Sharing(boot, cluster, clock, diagnostics, {
+      others: () => membership.others,
+      free: () => this.#queue.slots,
+      lend: () => this.#queue.lend(),
+      putBack: jobId => this.#queue.putBack(jobId),
+      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
+      letGo: jobId => this.#letGo(jobId),
+      abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+    });
+    const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
+      lapsed: () => void this.#checkOwned(),
+      changed: () => {
+        sharing.look();
+        // Word of a job that was taken may have been lost with the router that took it.
+        void this.#checkOwned();
+      },
+      gone: async isGone => {
+        await this.#logs.takeAll(isGone);
+        await sharing.inherit(isGone);
+      },
+    });
+    return [membership, sharing];
+  }
+
+  /** Whether others have taken jobs that this router holds to be its own. */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
@@ -612,11 +674,44 @@ export class Front {
       clock,
       () => true,
       () => cluster.epochs(jobs),
-    ).catch(() => null);
+    ).catch(() => []);
     for (const [i, jobId] of jobs.entries()) {
       const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** A request that is answered while its key still waits for a job has made none. */
+  #madeNoJob(streamId: number): void {
+    if (this.#keys === null || this.#keys.idle) return;
+    const jobId = this.#callers.jobOf(streamId);
+    if (jobId !== null) this.#keys.refused(jobId);
+  }
+
+  /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
+  #letGo(jobId: string): void {
+    this.#parts.log.letGo(jobId);
+    this.#appender.forget(jobId);
+    this.#drop(jobId);
+    for (const caller of this.#callers) {
+      if (caller.jobId !== jobId) continue;
+      const { streamId, turn, follow, paused } = this.#callers.follow(caller);
+      this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+      if (paused) this.#post(jobId, { kind: 'streamPaused', streamId, turn });
+    }
+    this.#checkIdle();
+  }
+
+  /** The job is nobody's business here any more, but for its callers. */
+  #drop(jobId: string): void {
+    this.#jobs.delete(jobId);
+    this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
+    this.#post(jobId, { kind: 'jobFenced', jobId });
+    const workerId = this.#queue.holder(jobId);
+    if (workerId === undefined) return this.#queue.dequeue(jobId);
+    this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
+    this.#queue.free(jobId, workerId);
   }
 
   #failJob(jobId: string, code: string, message: string): void {

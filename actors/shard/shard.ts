@@ -25,7 +25,8 @@ import {
 } from '../../machines/job.decide.ts';
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
 import { hasSaid, idsFor } from '../../machines/job.output.ts';
-import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
@@ -421,14 +422,15 @@ export class Shard {
     this.#touched.add(live);
     this.#streams.remember(jobId, [...positioned(entries)]);
     // Nothing of this needs an event to be acknowledged first: the log it follows from is.
-    const again = adopted === true && job.state.value === 'orphaned';
+    const lost = adopted === 'inherited' || (adopted === 'offered' && isRunning(job));
+    const again = lost && job.state.value === 'orphaned';
     for (const action of owed(job)) {
       // After a restart all workers are away: how long a lost one is waited for counts from now.
       if (!again || action.type === 'armDeadline') this.#effects.push(...effectsOf(action, job));
     }
     // A worker lost since a shard died is no matter of this: word of it is among the inputs that come next, behind the
     // frames that it sent before.
-    if (adopted === true) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
+    if (lost) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
   }
 
   /** A job whose log cannot be read back: nothing of it is held any more. Its callers are refused. */
@@ -478,11 +480,13 @@ export class Shard {
 function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   switch (type) {
     case 'requestWorker':
-      return [{ kind: 'enqueueJob', ...params }];
+      return [{ kind: 'enqueueJob', ...params, ...needsOf(job) }];
     case 'requestStandby': {
       const { modelFile } = job.output;
       const prefers = modelFile === null ? {} : { modelFile };
-      return [{ kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers }];
+      return [
+        { kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers, ...needsOf(job) },
+      ];
     }
     case 'withdrawRequest':
       return [{ kind: 'dequeueJob', ...params }];
@@ -520,6 +524,11 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
         { kind: 'retireJob', jobId: params.jobId },
       ];
   }
+}
+
+function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly Feature[] } {
+  const needs = featuresNeeded(request);
+  return needs.length === 0 ? {} : { needs };
 }
 
 /** What the next worker is told of the answer so far. */
