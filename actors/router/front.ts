@@ -8,7 +8,15 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type {
+  Effect,
+  Follow,
+  Look,
+  ShardInput,
+  ShardOutput,
+  WorkerOffer,
+  Writer,
+} from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
@@ -18,6 +26,7 @@ import { Handovers } from './handovers.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
 import { tailByReading } from './log-tail.ts';
+import { type LookPort, Looks } from './looks.ts';
 import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
@@ -82,6 +91,13 @@ export interface Request {
   readonly keepMs?: number;
 }
 
+/** A request to count tokens, with its body. */
+export interface CountRequest {
+  readonly api: 'anthropic.messages' | 'openai.responses';
+  readonly requestId: string;
+  readonly body: Uint8Array;
+}
+
 /** Why a request is not taken in; `code` is one of codes.ts. */
 export type Turned = {
   readonly code: 'store_unavailable' | 'shutting_down' | 'queue_full' | 'server_overloaded';
@@ -109,6 +125,7 @@ export class Front {
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
+  readonly #looks: Looks;
   readonly #claims: Claims;
   readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
@@ -171,6 +188,13 @@ export class Front {
     this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
+    this.#looks = new Looks({
+      clock,
+      log,
+      appender: this.#appender,
+      post: (lookId, look, entries) => this.#post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
+      end: jobId => this.#end(jobId),
+    });
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
@@ -267,10 +291,15 @@ export class Front {
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
-  countArrived(port: CountPort, { requestId, body }: Pick<Request, 'requestId' | 'body'>): void {
+  countArrived(port: CountPort, { requestId, api, body }: CountRequest): void {
     const countId = this.#counts.add(port);
     if (countId === null) return;
-    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, body });
+    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, api, body });
+  }
+
+  /** A stored response is asked for, or something is to be done with it. */
+  lookArrived(port: LookPort, look: Look): void {
+    this.#looks.begin(port, look);
   }
 
   /** The caller's connection is gone, before or after its answer's end. */
@@ -369,6 +398,7 @@ export class Front {
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
+    this.#looks.stop();
     this.#timers.stop();
     this.#appender.stop();
     await this.#links.stop();
@@ -438,6 +468,11 @@ export class Front {
         return this.#checkIdle();
       case 'countTokens':
         return this.#counts.ask(effect);
+      case 'readHistories':
+        void this.#bringHistories(effect);
+        return;
+      case 'looked':
+        return this.#looks.looked(effect.lookId, effect.outcome);
       case 'tokensCounted':
         return this.#counts.counted(effect);
       case 'refuseCount':
@@ -549,6 +584,35 @@ export class Front {
     return inputs;
   }
 
+  /** A request goes on from other jobs: it comes again with their logs. */
+  async #bringHistories({ input, jobIds }: Extract<Effect, { kind: 'readHistories' }>): Promise<void> {
+    const counts = input.kind === 'countArrived';
+    try {
+      const histories = await this.#looks.histories(jobIds);
+      if (counts) this.#links.post(Number(input.countId) % this.#links.count, { ...input, histories });
+      else if (this.#callers.has(input.streamId)) this.#post(input.jobId, { ...input, histories });
+      else this.#keys?.refused(input.jobId);
+    } catch (error) {
+      const message = 'the log of a response that the request names cannot be read now';
+      this.#parts.diagnostics.error(message, { reason: String(error) });
+      if (counts) this.#counts.refuse(input.countId, 'store_unavailable', message);
+      else {
+        this.#keys?.refused(input.jobId);
+        this.#callers.refuse(input.streamId, 'store_unavailable', message);
+      }
+    }
+  }
+
+  /** Resolves when the job has ended, if it is ours to end. */
+  #end(jobId: string): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => resolve();
+      const nothing = (): void => undefined;
+      const port = { respond: done, refuse: done, open: nothing, write: nothing, end: done, destroy: done };
+      this.cancelArrived({ ...port, bufferedBytes: 0 }, jobId);
+    });
+  }
+
   #poisoned(input: ShardInput): void {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
@@ -557,7 +621,8 @@ export class Front {
     else if (input.kind === 'requestArrived' || input.kind === 'streamFollows') {
       this.#madeNoJob(input.streamId);
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
-    } else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
+    } else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
+    else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (this.#jobs.has(id)) this.#failJob(id, 'poisoned_input', message);
