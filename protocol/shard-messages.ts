@@ -187,6 +187,19 @@ export type ShardInput =
       readonly attempt: number;
       readonly seq: number;
     }
+  /** The same at another router, `boot`: would it get the job, were it dialled in here? */
+  | {
+      readonly kind: 'jobAsked';
+      readonly at: number;
+      readonly jobId: string;
+      readonly boot: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
   | {
       readonly kind: 'jobCancel';
       readonly at: number;
@@ -355,6 +368,8 @@ export type Effect =
       /** Null: the worker has lost the job. */
       readonly mark: JobMark | null;
     }
+  /** The answer to `jobAsked`. */
+  | { readonly kind: 'askAnswered'; readonly jobId: string; readonly boot: string; readonly granted: boolean }
   /** The worker has the job again, and a slot of it is taken. */
   | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }
