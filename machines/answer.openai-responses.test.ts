@@ -26,6 +26,7 @@ interface Item {
   arguments: string;
   input: string;
   name?: string;
+  namespace?: string;
 }
 interface Body {
   readonly id: string;
@@ -456,6 +457,13 @@ test('a tool that takes free text is called with it', () => {
       ['custom_tool_call', 'no JSON'],
     ],
   );
+});
+
+test('a tool of a namespace is called by both names', () => {
+  const shape = shapeOf({ namespaced: { n__f: { namespace: 'n', name: 'f' } } });
+  const toolCalls = [{ id: 'c1', name: 'n__f', arguments: '{}' }];
+  const [item] = assembled(eventsOf(shape, completed({ finishReason: 'tool_calls', toolCalls }))).output;
+  assert.equal([item?.name, item?.namespace], ['f', 'n']);
 });
 
 test('a response that nobody waits for is queued, then in progress', () => {

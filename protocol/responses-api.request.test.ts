@@ -140,7 +140,7 @@ test('RS7: function tools keep their schemas, custom ones become functions, the 
         format: { type: 'grammar', syntax: 'lark', definition: 'start: "x"' },
       },
       { type: 'web_search' },
-      { type: 'namespace', name: 'n', tools: [] },
+      { type: 'namespace', name: 'n', tools: [{ type: 'function', name: 'g' }, { type: 'mcp' }] },
     ],
   });
   assert.equal(request.tools?.[0], asChat);
@@ -149,7 +149,11 @@ test('RS7: function tools keep their schemas, custom ones become functions, the 
   assert.match(patch.description, /^p\n\n.*lark.*\nstart: "x"$/);
   assert.equal(Object.keys(patch.parameters), ['type', 'properties', 'required']);
   assert.equal(answer.customTools, ['patch']);
-  assert.equal(ignored, ['web_search_call', 'web_search', 'namespace']);
+  assert.equal(ignored, ['web_search_call', 'web_search', 'mcp']);
+  assert.equal(request.tools?.[2], { type: 'function', function: { name: 'n__g' } });
+  assert.equal(answer.namespaced, { n__g: { namespace: 'n', name: 'g' } });
+  const within = messagesOf([{ type: 'function_call', call_id: 'c', namespace: 'n', name: 'g', arguments: '{}' }]);
+  assert.equal(within[0]?.tool_calls, [{ id: 'c', type: 'function', function: { name: 'n__g', arguments: '{}' } }]);
   assert.is(refusal({ input: '', tools: [{ type: 'function' }] }), 'invalid_request tools[0].name');
   assert.is(refusal({ input: '', tools: ['f'] }), 'invalid_request tools[0]');
   const round = messagesOf([
