@@ -247,6 +247,8 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
   /** The request to count tokens is refused. */
   | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
   /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */
