@@ -68,7 +68,10 @@ function keepOf({ headers }: IncomingMessage, fallbackMs: number): number | null
 }
 
 /** The caller's connection, for the front. */
-export function callerOf(exchange: Exchange, more: Pick<CallerPort, 'keepAlive'> = {}): CallerPort {
+export function callerOf(
+  exchange: Exchange,
+  more: Partial<Pick<CallerPort, 'keepAlive' | 'respond'>> = {},
+): CallerPort {
   const { res } = exchange;
   return {
     respond: (status, headers, text) => answerText(res, status, headers, text),

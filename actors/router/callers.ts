@@ -91,6 +91,11 @@ export class Callers {
     return this.#callers.size;
   }
 
+  /** Whether the caller still waits. */
+  has(streamId: number): boolean {
+    return this.#callers.has(streamId);
+  }
+
   [Symbol.iterator](): IterableIterator<Caller> {
     return this.#callers.values();
   }

@@ -70,6 +70,8 @@ export interface LogPort {
   read(jobId: string, after?: Position, limit?: number): Promise<readonly LogEntry[]>;
   /** Jobs that have not ended; `isWanted` is asked about the boots that write them. */
   openJobs(isWanted?: (boot: string) => boolean): Promise<readonly string[]>;
+  /** Forgets a log whose job has ended. */
+  remove(jobId: string): Promise<void>;
   /** Another boot has the job. */
   letGo(jobId: string): void;
 }
