@@ -4,7 +4,10 @@ import { httpCases } from './cases.http.ts';
 import { routerGreeting } from './cases.router-greeting.ts';
 import { routerJobs } from './cases.router-jobs.ts';
 import { routerVersion2 } from './cases.router-version-2.ts';
+import { workerJobs } from './cases.worker.ts';
+import { workerRedial } from './cases.worker-redial.ts';
 import type { RouterPeer } from './router-peer.ts';
+import type { WorkerPeer } from './worker-peer.ts';
 
 export const routerCases: readonly Case<RouterPeer>[] = [
   ...routerGreeting,
@@ -12,3 +15,5 @@ export const routerCases: readonly Case<RouterPeer>[] = [
   ...routerVersion2,
   ...httpCases,
 ];
+
+export const workerCases: readonly Case<WorkerPeer>[] = [...workerJobs, ...workerRedial];
