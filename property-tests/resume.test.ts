@@ -148,6 +148,66 @@ test('a job is cancelled when the last of its callers has gone, and not before',
   });
 });
 
+test('a request can ask that its job waits for its caller to come back', async () => {
+  let go: () => void = () => undefined;
+  const script: Script = ({ job_id }, worker) => {
+    worker.say({ type: 'token', job_id, token: 'begun' });
+    go = () => {
+      worker.say({ type: 'token', job_id, token: ' and done' });
+      worker.say({ type: 'complete', job_id, full_response: '', duration_ms: 1, input_tokens: 1, output_tokens: 2 });
+    };
+  };
+  const leave = async (keep: string): Promise<string> => {
+    const controller = new AbortController();
+    const response = await fetch(
+      `${router.url}/api/openai/chat/completions`,
+      chatInit({ stream: true }, { signal: controller.signal, headers: { 'x-auxot-keep': keep } }),
+    );
+    controller.abort();
+    return response.headers.get('x-auxot-job') ?? '';
+  };
+  await withWorker(script, async worker => {
+    const kept = await leave('30');
+    await new Promise(resolve => setTimeout(resolve, 200));
+    assert.is((await job(kept)).json.status, 'in_progress');
+    assert.equal(worker.cancelled, []);
+    const rest = events(kept);
+    go();
+    assert.is(saidIn((await rest).text), 'begun and done');
+    await leave('1');
+    await new Promise(resolve => setTimeout(resolve, 500));
+    assert.equal(worker.cancelled, []);
+    await waitUntil(
+      () => worker.cancelled.length === 1,
+      1500,
+      () => 'the job went on without its caller',
+    );
+    const answer = await chat(router.url, {}, { headers: { 'x-auxot-keep': 'long' } });
+    assert.equal([answer.status, answer.json.error.type], [400, 'invalid_request_error']);
+  });
+});
+
+test('a job can be cancelled by its id, once and again', async () => {
+  const script: Script = ({ job_id }, worker) => worker.say({ type: 'token', job_id, token: 'begun' });
+  const cancel = (id: string, method = 'POST', path = '/cancel'): Promise<Answer> =>
+    call(`${router.url}/api/jobs/${id}${path}`, { method, headers: bearer });
+  const finished = await withWorker(helloScript, () => chat(router.url));
+  await withWorker(script, async worker => {
+    for (const how of [['POST', '/cancel'] as const, ['DELETE', ''] as const]) {
+      const response = await fetch(`${router.url}/api/openai/chat/completions`, chatInit({ stream: true }));
+      const id = response.headers.get('x-auxot-job') ?? '';
+      const first = await cancel(id, ...how);
+      assert.equal([first.status, first.json.status, first.json.id], [200, 'cancelled', id]);
+      assert.match(await response.text(), /"code":"cancelled"/);
+      assert.equal((await cancel(id, ...how)).json, first.json);
+    }
+    assert.is(worker.cancelled.length, 2);
+    const over = jobOf(finished);
+    assert.is((await cancel(over)).json.status, 'completed');
+    assert.is((await cancel(`chatcmpl-ab${'x'.repeat(22)}`)).status, 404);
+  });
+});
+
 test('a key, a known id and a readable position are needed', async () => {
   const unknown = `chatcmpl-ab${'x'.repeat(22)}`;
   for (const path of ['', '/events']) {

@@ -31,7 +31,7 @@ export type StoreConfig =
   /** Nothing on disk: every job is lost when the process ends. */
   | { readonly kind: 'memory' };
 
-/** What workers are told to run. In `gpu` mode the model is still a name, to be looked up in the registry. */
+/** What workers are told to run. In `gpu` mode the model is still a name, to be looked up in the registry: model-config.ts. */
 export interface PolicyConfig {
   readonly mode: 'gpu' | 'cli';
   readonly model: string;
@@ -43,6 +43,10 @@ export interface PolicyConfig {
   /** The CLI program's own tools; the single item `default` means all. */
   readonly cliTools: readonly string[];
   readonly registryFile: string | null;
+  /** What the model can do, for workers and for the list of models. */
+  readonly capabilities: readonly string[];
+  /** The longest context that the model was made for; null: not known. */
+  readonly contextMax: number | null;
 }
 
 export interface RouterConfig {
@@ -65,6 +69,8 @@ export interface RouterConfig {
   readonly deadWorkerTimeoutMs: number;
   /** How long a job waits for its lost worker to dial in again before it is failed for want of any slot. */
   readonly redialGraceMs: number;
+  /** How long a job goes on when its caller has gone. */
+  readonly callerGraceMs: number;
   readonly allowedTools: readonly string[];
   /** By tool name, then by variable name. Secrets: these go to tools workers and nowhere else. */
   readonly toolCredentials: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -104,6 +110,7 @@ export function readRouterConfig(env: Env): RouterConfig {
     heartbeatIntervalMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 15_000 }),
     deadWorkerTimeoutMs: readDurationMs(env, 'AUXOT_DEAD_WORKER_TIMEOUT', { fallbackMs: 45_000, minMs: 0 }),
     redialGraceMs: readDurationMs(env, 'AUXOT_REDIAL_GRACE', { fallbackMs: 15_000, minMs: 0 }),
+    callerGraceMs: readDurationMs(env, 'AUXOT_CALLER_GRACE', { fallbackMs: 0, minMs: 0, maxMs: 10 * 60_000 }),
     allowedTools: readList(env, 'AUXOT_ALLOWED_TOOLS'),
     toolCredentials: readToolCredentials(env),
     mcpExposeLlm: readFlag(env, 'AUXOT_MCP_EXPOSE_LLM'),
@@ -177,6 +184,8 @@ function readPolicy(env: Env): PolicyConfig {
     cliType: readChoice(env, 'AUXOT_CLI_TYPE', ['claude', 'codex', 'cursor'] as const, 'claude'),
     cliTools: readList(env, 'AUXOT_CLI_TOOLS'),
     registryFile: readOptional(env, 'AUXOT_REGISTRY_FILE'),
+    capabilities: cli ? ['chat', 'reasoning', 'code'] : ['chat'],
+    contextMax: null,
   };
 }
 

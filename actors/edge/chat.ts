@@ -1,51 +1,77 @@
 /** Takes a request for an answer in: its body goes to the front unread, and the answer comes from there. */
+
+import type { IncomingMessage } from 'node:http';
 import { pingFrame } from '../../protocol/anthropic-api.ts';
 import type { CodeName } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { keepAliveEvent } from '../../protocol/responses-api.ts';
 import type { Front, Turned } from '../router/front.ts';
 import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
+import { newJobFor, readKey } from './keyed.ts';
 
 /** Of a body that makes no progress. */
 const bodyIdleMs = 60_000;
 
-/** Longer keys are no keys: clients send UUIDs. */
-const idempotencyCharsMax = 255;
+/** No request may hold a slot for longer than this on behalf of nobody. */
+const keepMsMax = 10 * 60_000;
+
+/** Of APIs whose clients wait for an event and not just for a byte. */
+const keepAlives: Partial<Record<AnswerShape['api'], string>> = {
+  'anthropic.messages': pingFrame,
+  'openai.responses': keepAliveEvent,
+};
 
 export interface ChatParts {
   readonly front: Front;
   readonly bodyBytesMax: number;
+  /** How long a job goes on when its caller has gone, and its request does not say. */
+  readonly callerGraceMs: number;
   /** Makes the digest under which an `Idempotency-Key` is logged: the key itself stays out of the log. */
   readonly digest: (key: string) => string;
 }
 
 export async function takeChat(
   exchange: Exchange,
-  { front, bodyBytesMax, digest }: ChatParts,
+  parts: ChatParts,
   api: AnswerShape['api'] = 'openai.chat',
 ): Promise<void> {
   const { req, requestId } = exchange;
-  const key = req.headers['idempotency-key'];
-  if (typeof key === 'string' && key.length > idempotencyCharsMax) {
-    return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
-  }
+  const { front, bodyBytesMax, callerGraceMs } = parts;
+  const key = readKey(exchange, api, parts);
+  if (key === null) return;
+  const keepMs = keepOf(req, callerGraceMs);
+  if (keepMs === null) return answerError(exchange, 'invalid_request', 'X-Auxot-Keep must be a number of seconds');
   const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
   if (body === null) return;
+  const jobId = key === undefined ? undefined : await newJobFor(exchange, parts, key, body);
+  if (jobId === null) return;
   const streamId = front.requestArrived(
-    callerOf(exchange, api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
+    callerOf(exchange, keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
     {
       api,
       requestId,
       body,
-      ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
+      ...(jobId === undefined || key === undefined ? {} : { jobId, idempotency: key.digest }),
+      ...(keepMs > 0 ? { keepMs } : {}),
     },
   );
   attend(exchange, front, streamId);
 }
 
+/** `X-Auxot-Keep`, in seconds: how long the job may go on without its caller. Null when it says nothing that can be meant. */
+function keepOf({ headers }: IncomingMessage, fallbackMs: number): number | null {
+  const header = headers['x-auxot-keep'];
+  if (header === undefined) return fallbackMs;
+  return /^\d{1,9}$/.test(String(header)) ? Math.min(Number(header) * 1000, keepMsMax) : null;
+}
+
 /** The caller's connection, for the front. */
-export function callerOf(exchange: Exchange, more: Pick<CallerPort, 'keepAlive'> = {}): CallerPort {
+export function callerOf(
+  exchange: Exchange,
+  more: Partial<Pick<CallerPort, 'keepAlive' | 'respond'>> = {},
+): CallerPort {
   const { res } = exchange;
   return {
     respond: (status, headers, text) => answerText(res, status, headers, text),

@@ -25,6 +25,8 @@ export interface HttpOptions {
   readonly bodyBytesMax: number;
   /** Configured model and aliases, first the one that a request without a model gets. */
   readonly models: readonly string[];
+  /** How long a job goes on when its caller has gone, and its request does not say. */
+  readonly callerGraceMs: number;
   /** Origins whose browser apps may call; `*` for all. */
   readonly corsOrigins: readonly string[];
   readonly version: string;

@@ -3,6 +3,7 @@
  *
  *   GET  /api/jobs/{id}          the answer in one piece; 202 and how it stands while there is none
  *   GET  /api/jobs/{id}/events   the answer streamed, from behind `Last-Event-ID` (or `?starting_after=`)
+ *   POST /api/jobs/{id}/cancel   ends it (also DELETE /api/jobs/{id}); says how it stands then
  *
  * An id says which job, and the key that its caller may ask: ids cannot be guessed, and callers share a key.
  */
@@ -27,12 +28,14 @@ export async function answerJobs(
   { front, checkKey }: JobsParts,
 ): Promise<void> {
   const [name = '', verb = '', ...more] = path.split('/');
-  const known = more.length === 0 && method === 'GET' && (verb === '' || verb === 'events');
-  if (!known)
+  const cancels = (method === 'POST' && verb === 'cancel') || (method === 'DELETE' && verb === '');
+  const reads = method === 'GET' && (verb === '' || verb === 'events');
+  if (more.length > 0 || !(cancels || reads))
     return answerError(exchange, 'not_found', `there is nothing at ${method} /api/jobs/${path.slice(0, 200)}`);
   if (!(await authorised(exchange, checkKey))) return;
   const jobId = jobIdOf(name);
   if (jobId === null) return answerError(exchange, 'object_not_found', `"${name.slice(0, 200)}" is no id of a job`);
+  if (cancels) return attend(exchange, front, front.cancelArrived(callerOf(exchange), jobId));
   if (verb === '') return follow(exchange, front, jobId, { cursor: null, shape: 'whole', waits: false });
   const cursor = cursorOf(exchange.req);
   if (cursor === 'unreadable') return answerError(exchange, 'invalid_request', unreadableCursor);

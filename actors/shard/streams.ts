@@ -22,7 +22,7 @@ import {
 import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
 import { comparePositions, origin, type Position } from '../../protocol/position.ts';
 import type { Effect, Follow } from '../../protocol/shard-messages.ts';
-import { jobStanding } from './standing.ts';
+import { jobStanding, type Standing, standingAfter } from './standing.ts';
 
 interface LiveStream {
   stream: Stream;
@@ -42,8 +42,10 @@ interface LiveStream {
   /** False until the head of a resumed answer is out: it waits for the job to prove that there is something to say. */
   opened: boolean;
   readonly waits: boolean;
-  /** How the job stands, as far as it was shown. */
-  running: boolean;
+  /** How the job stands, as far as it was shown; null for who does not ask. */
+  standing: Standing | null;
+  /** That is all that the caller wants to know. */
+  readonly onlyStanding: boolean;
 }
 
 type Events = readonly (readonly [JobEvent, Position])[];
@@ -113,6 +115,11 @@ export class Streams {
     return effects;
   }
 
+  /** No event: it is gone when something is said. */
+  progress(jobId: string, processed: number, total: number): Effect[] {
+    return [...(this.#ofJob.get(jobId) ?? [])].map(streamId => ({ kind: 'progress', streamId, processed, total }));
+  }
+
   openEarly(streamId: number): Effect[] {
     const live = this.#streams.get(streamId);
     if (live === undefined || live.mode === 'paused') return [];
@@ -151,15 +158,13 @@ export class Streams {
     if (live.mode !== 'catching' && live.mode !== 'tailing') return [];
     for (const [event, position] of events) {
       this.#shown(streamId, live, event, position, effects);
-      if (event.type === 'job.assigned') live.running = true;
-      else if (event.type === 'job.requeued') live.running = false;
     }
     if (!last) return effects;
     for (const [event, position] of live.waiting) this.#shown(streamId, live, event, position, effects);
     live.waiting = [];
     if (live.mode === 'catching') live.mode = 'live';
     if (isEnded(live.stream)) return effects;
-    if (!live.waits) effects.push(jobStanding(streamId, live.stream.answer.submitted, live.running));
+    if (!live.waits) effects.push(jobStanding(streamId, live.stream.answer.submitted, live.standing ?? 'queued'));
     else if (!live.opened) effects.push(...openResumed(streamId, live));
     return effects;
   }
@@ -215,6 +220,8 @@ export class Streams {
       mode: tails ? 'tailing' : 'catching',
       tails,
       waits,
+      standing: 'queued',
+      onlyStanding: shape === 'standing',
       opened: !resumes,
       ...(resumes ? { sent: cursor.position, sentFrames: cursor.frames } : {}),
     });
@@ -227,7 +234,9 @@ export class Streams {
     turn: number,
     jobId: string,
     stream: Stream,
-    more: Partial<Pick<LiveStream, 'mode' | 'tails' | 'waits' | 'opened' | 'sent' | 'sentFrames'>> = {},
+    more: Partial<
+      Pick<LiveStream, 'mode' | 'tails' | 'waits' | 'standing' | 'onlyStanding' | 'opened' | 'sent' | 'sentFrames'>
+    > = {},
   ): LiveStream {
     const live: LiveStream = {
       stream,
@@ -241,7 +250,8 @@ export class Streams {
       waiting: [],
       opened: true,
       waits: true,
-      running: false,
+      standing: null,
+      onlyStanding: false,
       ...more,
     };
     this.#streams.set(streamId, live);
@@ -268,6 +278,7 @@ export class Streams {
     const has = ahead < 0 || (ahead === 0 && live.sentFrames === null);
     const [stream, actions] = show(live.stream, event, position, ahead === 0 ? (live.sentFrames ?? 0) : 0);
     live.stream = stream;
+    if (live.standing !== null) live.standing = standingAfter(live.standing, event);
     if (has) {
       live.kept = stream;
       if (isEnded(stream)) effects.push(...hasAll(streamId, live));
@@ -290,9 +301,11 @@ function hasAll(streamId: number, live: LiveStream): Effect[] {
   return [effectOf(streamId, live, { type: 'respond', status: 204, headers: {}, body: '' }, live.sent)];
 }
 
-function effectOf(streamId: number, { turn, jobId }: LiveStream, action: StreamAction, position: Position): Effect {
+function effectOf(streamId: number, live: LiveStream, action: StreamAction, position: Position): Effect {
+  const { turn, jobId } = live;
   switch (action.type) {
     case 'respond':
+      if (live.onlyStanding) return jobStanding(streamId, live.stream.answer.submitted, live.standing ?? 'queued');
       return { kind: 'respond', streamId, status: action.status, headers: named(action, jobId), body: action.body };
     case 'open':
       return { kind: 'open', streamId, status: action.status, headers: named(action, jobId) };
