@@ -42,6 +42,7 @@ export function scriptedEngine(
     vramGb: 0,
     parameters: '',
     modelFile: 'sha256:scripted',
+    features: [],
     threads: 1,
     gpu: 'false',
   };
