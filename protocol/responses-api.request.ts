@@ -76,7 +76,7 @@ const conversation = {
   conversation: Optional(Raw),
   prompt: Optional(Raw),
 };
-const ResponseRequest = Type.Object({
+export const ResponseRequest = Type.Object({
   ...conversation,
   stream: Optional(Type.Boolean()),
   store: Optional(Type.Boolean()),
@@ -92,7 +92,7 @@ const ResponseRequest = Type.Object({
   prompt_cache_key: Optional(Text),
 });
 type ResponseRequest = Static<typeof ResponseRequest>;
-const CountRequest = Type.Object(conversation);
+export const CountRequest = Type.Object(conversation);
 type Conversation = Static<typeof CountRequest>;
 
 const fitRequest = fit(ResponseRequest, { missing: 'absent' });

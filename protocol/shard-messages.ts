@@ -187,6 +187,19 @@ export type ShardInput =
       readonly attempt: number;
       readonly seq: number;
     }
+  /** The same at another router, `boot`: would it get the job, were it dialled in here? */
+  | {
+      readonly kind: 'jobAsked';
+      readonly at: number;
+      readonly jobId: string;
+      readonly boot: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
   | {
       readonly kind: 'jobCancel';
       readonly at: number;
@@ -287,6 +300,8 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
   /** The request goes on from these jobs: it is to come again with their logs. */
   | {
       readonly kind: 'readHistories';
@@ -355,6 +370,8 @@ export type Effect =
       /** Null: the worker has lost the job. */
       readonly mark: JobMark | null;
     }
+  /** The answer to `jobAsked`. */
+  | { readonly kind: 'askAnswered'; readonly jobId: string; readonly boot: string; readonly granted: boolean }
   /** The worker has the job again, and a slot of it is taken. */
   | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }

@@ -113,6 +113,8 @@ export class Shard {
         return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
       case 'jobClaimed':
         return this.#jobClaimed(input);
+      case 'jobAsked':
+        return this.#jobAsked(input);
       case 'jobCancel':
         return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
       case 'jobFail':
@@ -252,8 +254,12 @@ export class Shard {
             ),
           at,
         );
+      case 'prompt_progress':
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
+        return;
       default:
-        // Progress and display frames: proof of life, which the front has noted.
+        // Display frames: proof of life, which the front has noted.
         return;
     }
   }
@@ -291,6 +297,17 @@ export class Shard {
     const { attempt } = live.job.state.context;
     const mark = { job_id: jobId, attempt, seq: live.job.output.seq };
     live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });
+  }
+
+  /** Decides nothing: whoever takes the job over says so in the log. */
+  #jobAsked(input: Input<'jobAsked'>): void {
+    const { jobId, boot } = input;
+    const live = this.#jobs.get(jobId);
+    const granted = live !== undefined && live.draft === null && resumeJob(live.job, input).ok;
+    const answer: Effect = { kind: 'askAnswered', jobId, boot, granted };
+    // Behind all that was said of the job so far.
+    if (live === undefined) this.#effects.push(answer);
+    else this.#chunkOf(live).effects.push(answer);
   }
 
   /** A job that ended, or got a worker, between its match and now does not take the slot. */
