@@ -302,6 +302,8 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
   /** The request goes on from these jobs: it is to come again with their logs. */
   | {
       readonly kind: 'readHistories';

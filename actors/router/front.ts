@@ -186,7 +186,16 @@ export class Front {
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
-    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
+    this.#callers = new Callers(options, {
+      clock,
+      log,
+      tail,
+      appender: this.#appender,
+      diagnostics,
+      post,
+      postLazily,
+      places: () => this.#queue.places(),
+    });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#looks = new Looks({
@@ -497,6 +506,8 @@ export class Front {
         return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
+      case 'progress':
+        return this.#callers.progressed(effect);
       case 'respond':
         this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);

@@ -255,8 +255,12 @@ export class Shard {
             ),
           at,
         );
+      case 'prompt_progress':
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
+        return;
       default:
-        // Progress and display frames: proof of life, which the front has noted.
+        // Display frames: proof of life, which the front has noted.
         return;
     }
   }
