@@ -112,7 +112,18 @@ export async function send(hub: FakeHub, response: ServerResponse, body: Buffer)
     hub.bytesServed += piece.length;
     const flushed = response.write(piece);
     if (hub.bytesPerSecond > 0) await new Promise(resolve => setTimeout(resolve, 20));
-    else if (!flushed) await new Promise(resolve => response.once('drain', resolve).once('close', resolve));
+    else if (!flushed) await moved(response);
   }
   response.end();
+}
+
+/** Until the reader has taken what was written, or has gone. */
+function moved(response: ServerResponse): Promise<void> {
+  return new Promise(resolve => {
+    const done = (): void => {
+      response.off('drain', done).off('close', done);
+      resolve();
+    };
+    response.on('drain', done).on('close', done);
+  });
 }
