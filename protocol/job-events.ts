@@ -99,6 +99,8 @@ export const ResponseAnswerShape = Type.Object({
   seals: Type.Optional(Type.Boolean()),
   /** Names of tools that take free text instead of JSON. */
   customTools: Type.Optional(Type.Array(Type.String())),
+  /** Tools that were offered in a namespace, by the names under which models know them. */
+  namespaced: Type.Optional(Type.Record(Type.String(), Type.Object({ namespace: Type.String(), name: Type.String() }))),
   /** Fields of the request that every form of the response says again, as they came. */
   echo: Type.Record(Type.String(), Type.Unknown()),
 });

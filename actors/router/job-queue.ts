@@ -90,6 +90,11 @@ export class JobQueue {
     return waiting.length + this.#lent.size - freeSlots >= waitingMax;
   }
 
+  /** The jobs that wait, with their places in the line, from 1. */
+  places(): ReadonlyMap<string, number> {
+    return new Map(this.#queue.waiting.map(({ jobId }, index) => [jobId, index + 1]));
+  }
+
   holder(jobId: string): string | undefined {
     return this.#holders.get(jobId);
   }
