@@ -164,6 +164,7 @@ export function parseResponseRequest(
     summarises: summary === undefined || summary === 'none' ? undefined : true,
     seals: given.include?.includes('reasoning.encrypted_content') === true ? true : undefined,
     customTools: tools.custom.length > 0 ? [...tools.custom] : undefined,
+    namespaced: Object.keys(tools.namespaced).length > 0 ? tools.namespaced : undefined,
     echo: echoOf(given, format),
   });
   return { ok: true, request, answer, ignored };
