@@ -349,6 +349,9 @@ export class Shard {
     live.job = job;
     const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
+    const { answer, jobId } = job.submitted;
+    if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
+      chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
   }
