@@ -74,6 +74,8 @@ export interface FrontParts {
   readonly diagnostics: Diagnostics;
   /** Where keys of requests are kept; absent where they are not. */
   readonly requestKeys?: RequestKeyPort;
+  /** Notes that a chat completion was stored; absent where they are not listed. */
+  readonly listCompletion?: (jobId: string) => Promise<void>;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -506,6 +508,8 @@ export class Front {
         return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
+      case 'listCompletion':
+        return this.#listCompletion(effect.jobId);
       case 'progress':
         return this.#callers.progressed(effect);
       case 'respond':
@@ -751,6 +755,14 @@ export class Front {
       const mine = this.#appender.epochOf(jobId);
       if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** It can be asked for by its id, whether it is listed or not. */
+  #listCompletion(jobId: string): void {
+    const { listCompletion, diagnostics } = this.#parts;
+    listCompletion?.(jobId).catch(error =>
+      diagnostics.warn('a stored completion could not be listed', { jobId, reason: String(error) }),
+    );
   }
 
   /** A request that is answered while its key still waits for a job has made none. */
