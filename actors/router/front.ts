@@ -8,6 +8,7 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { comparePositions } from '../../protocol/position.ts';
 import type {
   Effect,
   Follow,
@@ -239,6 +240,11 @@ export class Front {
     await this.#membership.start();
     this.#sharing?.start();
     return 0;
+  }
+
+  /** The store's connection was lost and is there again: it may lead to another server. */
+  storeReturned(): void {
+    void this.#checkOwned();
   }
 
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
@@ -688,7 +694,7 @@ export class Front {
     }
   }
 
-  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
+  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned' | 'cut short'): void {
     if (this.#logs.lost(jobId)) return;
     if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
@@ -706,7 +712,7 @@ export class Front {
       free: () => this.#queue.slots,
       lend: () => this.#queue.lend(),
       putBack: jobId => this.#queue.putBack(jobId),
-      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      epochOf: jobId => (this.#jobs.has(jobId) ? (this.#appender.ackedOf(jobId)?.epoch ?? null) : null),
       take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
       letGo: jobId => this.#letGo(jobId),
       abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
@@ -731,7 +737,7 @@ export class Front {
         this.#post(jobId, { kind: 'jobAsked', at: clock.now(), jobId, boot: from, ...claim }),
       letGo: async jobId => {
         await this.#appender.settled(jobId);
-        const epoch = this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null;
+        const epoch = this.#jobs.has(jobId) ? (this.#appender.ackedOf(jobId)?.epoch ?? null) : null;
         if (epoch !== null) this.#letGo(jobId);
         return epoch;
       },
@@ -741,20 +747,31 @@ export class Front {
     return [membership, sharing, handovers];
   }
 
-  /** Whether others have taken jobs that this router holds to be its own. */
+  /**
+   * Whether the logs of this router's jobs are as it knows them: others may have taken them while it was away, and a store
+   * that was replaced by its replica, or emptied, may have less.
+   */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
-    const jobs = [...this.#jobs];
-    const epochs = await patiently(
-      clock,
-      () => true,
-      () => cluster.epochs(jobs),
-    ).catch(() => []);
-    for (const [i, jobId] of jobs.entries()) {
-      const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
+    const jobs = [...this.#jobs].map(jobId => ({ jobId, acked: this.#appender.ackedOf(jobId) }));
+    const wanted = (): boolean => true;
+    const tops = await patiently(clock, wanted, () => cluster.tops(jobs.map(({ jobId }) => jobId))).catch(() => null);
+    for (const [i, { jobId, acked }] of jobs.entries()) {
+      const top = tops?.[i];
+      if (top === undefined || acked === null || !this.#jobs.has(jobId)) continue;
+      if (top === null) this.#fenced(jobId, 'gone');
+      else if (top.epoch > acked.epoch) this.#letGo(jobId);
+      else if (comparePositions(top, acked) < 0) this.#cutShort(jobId);
     }
+  }
+
+  /** The store has lost the end of the job's log: what its callers have cannot be gone on from. */
+  #cutShort(jobId: string): void {
+    this.#fenced(jobId, 'cut short');
+    void this.#logs
+      .inherit(jobId, () => true)
+      .then(took => took && this.#failJob(jobId, 'log_corrupt', 'the store has lost the end of this answer'));
   }
 
   /** It can be asked for by its id, whether it is listed or not. */
