@@ -76,7 +76,7 @@ const conversation = {
   conversation: Optional(Raw),
   prompt: Optional(Raw),
 };
-const ResponseRequest = Type.Object({
+export const ResponseRequest = Type.Object({
   ...conversation,
   stream: Optional(Type.Boolean()),
   store: Optional(Type.Boolean()),
@@ -92,7 +92,7 @@ const ResponseRequest = Type.Object({
   prompt_cache_key: Optional(Text),
 });
 type ResponseRequest = Static<typeof ResponseRequest>;
-const CountRequest = Type.Object(conversation);
+export const CountRequest = Type.Object(conversation);
 type Conversation = Static<typeof CountRequest>;
 
 const fitRequest = fit(ResponseRequest, { missing: 'absent' });
@@ -164,6 +164,7 @@ export function parseResponseRequest(
     summarises: summary === undefined || summary === 'none' ? undefined : true,
     seals: given.include?.includes('reasoning.encrypted_content') === true ? true : undefined,
     customTools: tools.custom.length > 0 ? [...tools.custom] : undefined,
+    namespaced: Object.keys(tools.namespaced).length > 0 ? tools.namespaced : undefined,
     echo: echoOf(given, format),
   });
   return { ok: true, request, answer, ignored };

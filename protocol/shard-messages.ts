@@ -50,7 +50,9 @@ export interface JobHistory {
 }
 
 /** What somebody wants to know of a response that was asked for before, or wants done with it. */
-export type Look =
+export type Look = ResponseLook | CompletionLook;
+
+export type ResponseLook =
   | { readonly what: 'response'; readonly jobId: string }
   | { readonly what: 'inputItems'; readonly jobId: string; readonly page: PageAsked }
   /** Its events behind number `after`; null for all. */
@@ -58,6 +60,13 @@ export type Look =
   | { readonly what: 'cancel'; readonly jobId: string }
   /** `ended`: it was told to end before. */
   | { readonly what: 'delete'; readonly jobId: string; readonly ended?: true };
+
+/** At a chat completion that was to be stored. */
+export type CompletionLook =
+  /** `metadata`: noted later, in place of what the request said. */
+  | { readonly what: 'completion'; readonly jobId: string; readonly metadata?: Readonly<Record<string, string>> }
+  | { readonly what: 'completionMessages'; readonly jobId: string; readonly page: PageAsked }
+  | { readonly what: 'deleteCompletion'; readonly jobId: string };
 
 export type LookOutcome =
   | {
@@ -187,6 +196,19 @@ export type ShardInput =
       readonly attempt: number;
       readonly seq: number;
     }
+  /** The same at another router, `boot`: would it get the job, were it dialled in here? */
+  | {
+      readonly kind: 'jobAsked';
+      readonly at: number;
+      readonly jobId: string;
+      readonly boot: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
   | {
       readonly kind: 'jobCancel';
       readonly at: number;
@@ -287,6 +309,8 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
   /** The request goes on from these jobs: it is to come again with their logs. */
   | {
       readonly kind: 'readHistories';
@@ -294,6 +318,8 @@ export type Effect =
       readonly jobIds: readonly string[];
     }
   | { readonly kind: 'looked'; readonly lookId: string; readonly outcome: LookOutcome }
+  /** A chat completion is complete that was to be stored. */
+  | { readonly kind: 'listCompletion'; readonly jobId: string }
   /** The request to count tokens is refused. */
   | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
   /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */
@@ -355,6 +381,8 @@ export type Effect =
       /** Null: the worker has lost the job. */
       readonly mark: JobMark | null;
     }
+  /** The answer to `jobAsked`. */
+  | { readonly kind: 'askAnswered'; readonly jobId: string; readonly boot: string; readonly granted: boolean }
   /** The worker has the job again, and a slot of it is taken. */
   | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }

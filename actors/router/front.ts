@@ -22,6 +22,7 @@ import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
+import { Handovers } from './handovers.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
 import { tailByReading } from './log-tail.ts';
@@ -73,6 +74,8 @@ export interface FrontParts {
   readonly diagnostics: Diagnostics;
   /** Where keys of requests are kept; absent where they are not. */
   readonly requestKeys?: RequestKeyPort;
+  /** Notes that a chat completion was stored; absent where they are not listed. */
+  readonly listCompletion?: (jobId: string) => Promise<void>;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -129,6 +132,7 @@ export class Front {
   readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
   readonly #sharing: Sharing | null;
+  readonly #handovers: Handovers | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -183,7 +187,16 @@ export class Front {
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
-    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
+    this.#callers = new Callers(options, {
+      clock,
+      log,
+      tail,
+      appender: this.#appender,
+      diagnostics,
+      post,
+      postLazily,
+      places: () => this.#queue.places(),
+    });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#looks = new Looks({
@@ -196,7 +209,8 @@ export class Front {
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    [this.#membership, this.#sharing] = parts.cluster === undefined ? [null, null] : this.#join(parts.cluster);
+    [this.#membership, this.#sharing, this.#handovers] =
+      parts.cluster === undefined ? [null, null, null] : this.#join(parts.cluster);
     this.#keys =
       parts.requestKeys === undefined
         ? null
@@ -453,6 +467,10 @@ export class Front {
         return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
+      case 'listCompletion':
+        return this.#listCompletion(effect.jobId);
+      case 'progress':
+        return this.#callers.progressed(effect);
       case 'respond':
         this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
@@ -485,6 +503,8 @@ export class Front {
         return this.#claimJobs(effect);
       case 'claimAnswered':
         return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
+      case 'askAnswered':
+        return this.#handovers?.answered(effect);
       case 'takeBack':
         return this.#takeBack(effect.jobId, effect.workerId);
       case 'closeWorker': {
@@ -637,7 +657,7 @@ export class Front {
   }
 
   /** What this router does with the others on its store. */
-  #join(cluster: ClusterPort): [Membership, Sharing] {
+  #join(cluster: ClusterPort): [Membership, Sharing, Handovers] {
     const { clock, diagnostics } = this.#parts;
     const { boot } = this.#options.writer;
     const sharing = new Sharing(boot, cluster, clock, diagnostics, {
@@ -649,6 +669,7 @@ export class Front {
       take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
       letGo: jobId => this.#letGo(jobId),
       abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+      handover: letter => handovers.read(letter),
     });
     const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
       lapsed: () => void this.#checkOwned(),
@@ -662,7 +683,20 @@ export class Front {
         await sharing.inherit(isGone);
       },
     });
-    return [membership, sharing];
+    const handovers = new Handovers(boot, cluster, clock, {
+      isOurs: jobId => this.#jobs.has(jobId),
+      ask: (jobId, from, claim) =>
+        this.#post(jobId, { kind: 'jobAsked', at: clock.now(), jobId, boot: from, ...claim }),
+      letGo: async jobId => {
+        await this.#appender.settled(jobId);
+        const epoch = this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null;
+        if (epoch !== null) this.#letGo(jobId);
+        return epoch;
+      },
+      take: (jobId, epoch) => this.#logs.takeReleased(jobId, epoch),
+      inherit: (jobId, isGone) => this.#logs.inherit(jobId, isGone),
+    });
+    return [membership, sharing, handovers];
   }
 
   /** Whether others have taken jobs that this router holds to be its own. */
@@ -679,6 +713,14 @@ export class Front {
       const mine = this.#appender.epochOf(jobId);
       if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** It can be asked for by its id, whether it is listed or not. */
+  #listCompletion(jobId: string): void {
+    const { listCompletion, diagnostics } = this.#parts;
+    listCompletion?.(jobId).catch(error =>
+      diagnostics.warn('a stored completion could not be listed', { jobId, reason: String(error) }),
+    );
   }
 
   /** A request that is answered while its key still waits for a job has made none. */
@@ -747,10 +789,14 @@ export class Front {
     this.#queue.offer(workerId, offer);
     this.#queue.withdraw(workerId);
     this.#claims.open(workerId, jobs);
-    const at = this.#parts.clock.now();
+    const { clock } = this.#parts;
     for (const { job_id: jobId, attempt, seq } of jobs) {
       const file = modelFile === undefined ? {} : { modelFile };
-      this.#post(jobId, { kind: 'jobClaimed', at, jobId, workerId, workerInstance, protocol, ...file, attempt, seq });
+      const claim = { workerId, workerInstance, protocol, ...file, attempt, seq };
+      const ask = (): void => this.#post(jobId, { kind: 'jobClaimed', at: clock.now(), jobId, ...claim });
+      if (this.#handovers === null || this.#jobs.has(jobId)) ask();
+      // Another router writes it, or did until it died. Whatever comes of that, the job's shard answers the worker.
+      else void this.#handovers.fetch(jobId, claim).then(ask);
     }
   }
 

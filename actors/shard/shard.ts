@@ -24,7 +24,7 @@ import {
   stopAtWorker,
 } from '../../machines/job.decide.ts';
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
-import { hasSaid, idsFor } from '../../machines/job.output.ts';
+import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
@@ -113,6 +113,8 @@ export class Shard {
         return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
       case 'jobClaimed':
         return this.#jobClaimed(input);
+      case 'jobAsked':
+        return this.#jobAsked(input);
       case 'jobCancel':
         return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
       case 'jobFail':
@@ -252,8 +254,12 @@ export class Shard {
             ),
           at,
         );
+      case 'prompt_progress':
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
+        return;
       default:
-        // Progress and display frames: proof of life, which the front has noted.
+        // Display frames: proof of life, which the front has noted.
         return;
     }
   }
@@ -291,6 +297,17 @@ export class Shard {
     const { attempt } = live.job.state.context;
     const mark = { job_id: jobId, attempt, seq: live.job.output.seq };
     live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });
+  }
+
+  /** Decides nothing: whoever takes the job over says so in the log. */
+  #jobAsked(input: Input<'jobAsked'>): void {
+    const { jobId, boot } = input;
+    const live = this.#jobs.get(jobId);
+    const granted = live !== undefined && live.draft === null && resumeJob(live.job, input).ok;
+    const answer: Effect = { kind: 'askAnswered', jobId, boot, granted };
+    // Behind all that was said of the job so far.
+    if (live === undefined) this.#effects.push(answer);
+    else this.#chunkOf(live).effects.push(answer);
   }
 
   /** A job that ended, or got a worker, between its match and now does not take the slot. */
@@ -332,6 +349,9 @@ export class Shard {
     live.job = job;
     const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
+    const { answer, jobId } = job.submitted;
+    if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
+      chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
   }
@@ -533,9 +553,20 @@ function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly F
 
 /** What the next worker is told of the answer so far. */
 function resumeOf({ output, state: { context } }: Job): Resume {
-  const { text, reasoning, tokens, reasoningTokens } = output;
-  const ids = idsFor(output, context.modelFile);
-  return { text, reasoning, tokens, reasoning_tokens: reasoningTokens, ...(ids === null ? {} : { ids }) };
+  const resumed = (choice: Choice): Omit<Resume, 'others'> => {
+    const { text, reasoning, tokens, reasoningTokens, end } = choice;
+    const ids = idsFor(output, context.modelFile, choice);
+    return {
+      text,
+      reasoning,
+      tokens,
+      reasoning_tokens: reasoningTokens,
+      ...(ids === null ? {} : { ids }),
+      ...(end === null ? {} : { ended: true }),
+    };
+  };
+  const { others } = output;
+  return { ...resumed(output), ...(others.length === 0 ? {} : { others: others.map(resumed) }) };
 }
 
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
