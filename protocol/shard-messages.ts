@@ -241,6 +241,8 @@ export type ShardInput =
       readonly workerId: string;
       readonly jobs: readonly JobMark[];
     }
+  /** The router stops: the worker is to finish what it has, and to dial another one. */
+  | { readonly kind: 'workerDrained'; readonly at: number; readonly workerId: string }
   | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
   | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
   /** After a restart or the death of a shard: rebuild from the log. */
