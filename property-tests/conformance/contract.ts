@@ -10,6 +10,7 @@ export type Kind =
   | 'text'
   | 'int'
   | 'ordinal'
+  | 'required ordinal'
   | 'number'
   | 'flag'
   | 'any'
