@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { JobEvent, JobSubmitted, ResponseAnswerShape } from '../protocol/job-events.ts';
-import type { Position } from '../protocol/position.ts';
+import { comparePositions, type Position } from '../protocol/position.ts';
 import { answeredAtOnce, beginResponse, responseHead, responseNow, showResponse } from './answer.openai-responses.ts';
+import { cursorAfter, historyOf, inputItems, storedResponse } from './answer.openai-responses.views.ts';
 import { anyLife, type JobLife } from './job-lives.contract.ts';
 import type { WholeAnswer } from './shown.ts';
-import { openEarly, openStream, restoreStream, type StreamAction, show } from './stream.ts';
+import { followStream, openEarly, openStream, restoreStream, type StreamAction, show } from './stream.ts';
 
 const runs = { numRuns: Number(process.env.FC_RUNS ?? 300) };
 const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Number(process.env.FC_SEED) };
@@ -15,6 +16,7 @@ const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Numbe
 interface Part {
   type: string;
   text: string;
+  logprobs?: object[];
 }
 interface Item {
   readonly type: string;
@@ -25,6 +27,7 @@ interface Item {
   arguments: string;
   input: string;
   name?: string;
+  namespace?: string;
 }
 interface Body {
   readonly id: string;
@@ -47,6 +50,7 @@ interface StreamEvent {
   readonly arguments?: string;
   readonly input?: string;
   readonly code?: string;
+  readonly logprobs?: object[];
 }
 
 const shapeOf = (more: Partial<ResponseAnswerShape> = {}): ResponseAnswerShape => ({
@@ -133,6 +137,7 @@ function assembled(events: readonly StreamEvent[]): Body {
       case 'response.output_text.delta':
       case 'response.reasoning_text.delta':
         (open?.content[0] as Part).text += delta;
+        open?.content[0]?.logprobs?.push(...(event.logprobs ?? []));
         break;
       case 'response.reasoning_summary_text.delta':
         (open?.summary[0] as Part).text += delta;
@@ -241,6 +246,51 @@ test('S4: a stream rebuilt anywhere goes on with the same bytes', () => {
         said += bytesOf(actions);
       }
       assert.is(said, rest);
+    }),
+    seeded,
+  );
+});
+
+test('a stream that is gone on with behind any event goes on with the next', () => {
+  fc.assert(
+    fc.property(anyLife, anyShape, fc.boolean(), fc.nat(), (life, shape, stream, cut) => {
+      const log = told(life, { ...shape, stream });
+      const all = eventsIn(bytesOf(streamed(life, { ...shape, stream: true })));
+      const after = (cut % (all.length + 2)) - 1;
+      const cursor = cursorAfter(log, after < 0 ? null : after);
+      assert.ok(cursor !== null);
+      let [following, actions] = followStream(as(life.job.submitted, { ...shape, stream: true }), cursor);
+      let bytes = bytesOf(actions);
+      for (const [event, position] of log) {
+        const ahead = cursor === null ? 1 : comparePositions(position, cursor.position);
+        [following, actions] = show(following, event, position, ahead === 0 ? (cursor?.frames ?? 0) : 0);
+        if (ahead > 0 || (ahead === 0 && cursor?.frames !== null)) bytes += bytesOf(actions);
+      }
+      assert.equal(eventsIn(bytes), all.slice(after + 1));
+    }),
+    seeded,
+  );
+});
+
+test('RS6: a stored response is the same whenever it is looked at, and one goes on from what it said', () => {
+  fc.assert(
+    fc.property(anyLife, anyShape, (life, shape) => {
+      const log = told(life, shape);
+      const stored = storedResponse(log);
+      assert.ok(stored !== null);
+      if (stored === null) return;
+      assert.equal(JSON.parse(JSON.stringify(responseNow(stored))), gathered(life, shape).now);
+      assert.is(storedResponse(told(life, { ...shape, store: false })), null);
+      const history = historyOf(stored);
+      const over = life.job.state.value === 'completed';
+      assert.is(typeof history !== 'string', over);
+      if (typeof history === 'string') return;
+      const asked = life.job.submitted.request.messages;
+      assert.equal(history.messages.slice(0, asked.length), asked);
+      const said = history.messages.slice(asked.length);
+      assert.ok(said.length <= 1, 'all that it said is one message');
+      for (const item of stored.items.done) assert.equal(history.find(item.id), item);
+      for (const item of inputItems(stored)) assert.equal(history.find(item.id), item);
     }),
     seeded,
   );
@@ -396,6 +446,23 @@ test('RS10: a failure has its status before the head is out, and is an error and
   assert.equal([assembled(cancelled).status, assembled(cancelled).error], ['cancelled', null]);
 });
 
+test('how likely each token was is told with it, and again with the whole text', () => {
+  const chance = (token: string) => ({ token, logprob: -0.5, bytes: [72] });
+  const likely = (token: string): JobEvent => {
+    const logprobs = [{ ...chance(token), top_logprobs: [chance(token)] }];
+    return { ...(output('text', token) as Extract<JobEvent, { type: 'output.appended' }>), logprobs };
+  };
+  const events = eventsOf(shapeOf(), likely('Hel'), likely('lo'), completed());
+  const told = [chance('Hel'), chance('lo')].map(token => ({ ...token, top_logprobs: [token] }));
+  const deltas = events.filter(({ type }) => type === 'response.output_text.delta');
+  assert.equal(
+    deltas.map(({ logprobs }) => logprobs),
+    told.map(token => [token]),
+  );
+  assert.equal(events.find(({ type }) => type === 'response.output_text.done')?.logprobs, told);
+  assert.equal(assembled(events).output[0]?.content[0]?.logprobs, told);
+});
+
 test('a tool that takes free text is called with it', () => {
   const toolCalls = [
     { id: 'c1', name: 'patch', arguments: '{"input":"*** Begin"}' },
@@ -410,6 +477,13 @@ test('a tool that takes free text is called with it', () => {
       ['custom_tool_call', 'no JSON'],
     ],
   );
+});
+
+test('a tool of a namespace is called by both names', () => {
+  const shape = shapeOf({ namespaced: { n__f: { namespace: 'n', name: 'f' } } });
+  const toolCalls = [{ id: 'c1', name: 'n__f', arguments: '{}' }];
+  const [item] = assembled(eventsOf(shape, completed({ finishReason: 'tool_calls', toolCalls }))).output;
+  assert.equal([item?.name, item?.namespace], ['f', 'n']);
 });
 
 test('a response that nobody waits for is queued, then in progress', () => {

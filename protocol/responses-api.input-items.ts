@@ -4,7 +4,7 @@
  */
 import type { JobSubmitted } from './job-events.ts';
 import { type ItemType, itemIdOf } from './responses-api.ids.ts';
-import { callItem, thoughtPart } from './responses-api.items.ts';
+import { callItem, isCustom, thoughtPart } from './responses-api.items.ts';
 
 export interface InputItem {
   readonly type: string;
@@ -19,7 +19,6 @@ export function inputItemsOf({ jobId, request, answer }: JobSubmitted): InputIte
   const add = (type: ItemType, fields: object): void => {
     items.push({ type, id: itemIdOf(type, jobId, `i${items.length}`), ...fields });
   };
-  const custom = new Set(shape?.customTools);
   const byCustom = new Set<unknown>();
   for (const message of request.messages.slice(shape?.instructed === true ? 1 : 0)) {
     const { role, content, reasoning_content: thought, tool_calls: calls, tool_call_id: callId } = message;
@@ -33,9 +32,8 @@ export function inputItemsOf({ jobId, request, answer }: JobSubmitted): InputIte
     const parts = partsOf(content, role === 'assistant');
     if (role !== 'assistant' || parts.length > 0) add('message', { role, content: parts, status: 'completed' });
     for (const { id, function: called } of callsIn(calls)) {
-      const isCustom = custom.has(called.name);
-      if (isCustom) byCustom.add(id);
-      const { type, id: _, ...fields } = callItem('', 'completed', { id, ...called }, isCustom);
+      if (isCustom(called.name, shape ?? {})) byCustom.add(id);
+      const { type, id: _, ...fields } = callItem('', 'completed', { id, ...called }, shape ?? {});
       add(type, fields);
     }
   }

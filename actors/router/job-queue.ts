@@ -73,9 +73,9 @@ export class JobQueue {
     const job = this.#lent.get(jobId);
     if (job === undefined) return;
     this.#lent.delete(jobId);
-    const { model, priority, continues, modelFile } = job;
+    const { model, priority, continues, modelFile, needs } = job;
     const at = this.#clock.now();
-    this.#order({ type: 'enqueueJob', at, jobId, model, priority, again: true, continues, modelFile });
+    this.#order({ type: 'enqueueJob', at, jobId, model, priority, again: true, continues, modelFile, needs });
     this.#matchSoon();
   }
 

@@ -24,7 +24,7 @@ import {
   stopAtWorker,
 } from '../../machines/job.decide.ts';
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
-import { hasSaid, idsFor } from '../../machines/job.output.ts';
+import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
@@ -149,6 +149,7 @@ export class Shard {
       case 'workerFrame':
       case 'workerKeyChecked':
       case 'workerClaimed':
+      case 'workerDrained':
       case 'workerClosed':
       case 'workerRestored':
         return this.#workers.take(input);
@@ -349,6 +350,9 @@ export class Shard {
     live.job = job;
     const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
+    const { answer, jobId } = job.submitted;
+    if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
+      chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
   }
@@ -550,9 +554,20 @@ function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly F
 
 /** What the next worker is told of the answer so far. */
 function resumeOf({ output, state: { context } }: Job): Resume {
-  const { text, reasoning, tokens, reasoningTokens } = output;
-  const ids = idsFor(output, context.modelFile);
-  return { text, reasoning, tokens, reasoning_tokens: reasoningTokens, ...(ids === null ? {} : { ids }) };
+  const resumed = (choice: Choice): Omit<Resume, 'others'> => {
+    const { text, reasoning, tokens, reasoningTokens, end } = choice;
+    const ids = idsFor(output, context.modelFile, choice);
+    return {
+      text,
+      reasoning,
+      tokens,
+      reasoning_tokens: reasoningTokens,
+      ...(ids === null ? {} : { ids }),
+      ...(end === null ? {} : { ended: true }),
+    };
+  };
+  const { others } = output;
+  return { ...resumed(output), ...(others.length === 0 ? {} : { others: others.map(resumed) }) };
 }
 
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
