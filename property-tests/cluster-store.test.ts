@@ -88,7 +88,14 @@ test('replaced by a replica that lacks the end of a log: that job ends in an err
   const { body, jobId } = await story(async id => {
     const key = `auxot:{${id}}:log`;
     const early = await connection.dumpBuffer(key);
-    await sleep(300);
+    const said = async (): Promise<string> =>
+      (await eventsOf(id)).map(event => (event.type === 'output.appended' ? event.text : '')).join('');
+    await waitUntil(
+      async () => (await said()) === words(30),
+      8000,
+      () => 'not all was said',
+    );
+    await sleep(200);
     // The connection is lost and comes back to a server that has less.
     await connection
       .multi()

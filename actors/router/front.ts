@@ -8,7 +8,7 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import { comparePositions } from '../../protocol/position.ts';
+import { comparePositions, type Position } from '../../protocol/position.ts';
 import type {
   Effect,
   Follow,
@@ -20,6 +20,7 @@ import type {
 } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
+import { LogCorrupt } from '../log/job-log.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
@@ -119,6 +120,8 @@ const sweepMs = 1000;
 /** After a shutdown's grace, for the jobs that are cut to say so. */
 const lastWordsMs = 2000;
 const lastLookMs = 10;
+/** Events of a job that can have been on their way to the store at once, and more. */
+const lookedBack = 256;
 
 export class Front {
   readonly #options: FrontOptions;
@@ -766,6 +769,21 @@ export class Front {
       if (top === null) this.#fenced(jobId, 'gone');
       else if (top.epoch > acked.epoch) this.#letGo(jobId);
       else if (comparePositions(top, acked) < 0) this.#cutShort(jobId);
+      else if (await this.#hasGap(jobId, acked)) {
+        this.#fenced(jobId, 'cut short');
+        this.#parts.log.letGo(jobId);
+      }
+    }
+  }
+
+  /** What was on its way when the store was replaced may have been appended behind what is missing. */
+  async #hasGap(jobId: string, { epoch, number }: Position): Promise<boolean> {
+    try {
+      await this.#parts.log.read(jobId, { epoch, number: Math.max(0, number - lookedBack) });
+      return false;
+    } catch (error) {
+      // Trouble with the store: when it is over, this is asked again.
+      return error instanceof LogCorrupt;
     }
   }
 
