@@ -85,7 +85,7 @@ command('a job is replayed beside the router that has the store, whose files sta
   assert.equal([text.code, text.err], [0, '']);
   assert.match(text.out, /^job chatcmpl-0aA+: openai\.chat, streamed, model demo/);
   assert.match(text.out, /^2-6\.0 +\+49 ms {2}job\.completed +generating → completed {3}\(answer: open → ended\)$/m);
-  assert.match(text.out, /^completed after 2700 ms: 9 events, 2 attempts, 6 tokens, 1,680 bytes to the caller\n$/m);
+  assert.match(text.out, /^completed after 2700 ms: 9 events, 2 attempts, 6 tokens, 1,690 bytes to the caller\n$/m);
   const unfinished = await run([jobB], context);
   assert.match(
     unfinished.out,

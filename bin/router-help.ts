@@ -30,6 +30,7 @@ Settings of the router:
   AUXOT_MAX_BODY                  longest request body (32MiB)
   AUXOT_STREAM_KEEPALIVE          silence after which a comment is sent on a stream (15s)
   AUXOT_DEAD_WORKER_TIMEOUT       silence after which a worker counts as gone (45s; 0: never)
+  AUXOT_CALLER_GRACE              how long a job goes on when its caller has gone, at most 10m (0s)
   AUXOT_REDIAL_GRACE              how long a started job waits for its lost worker or a free slot (15s)
   AUXOT_AUTH_CACHE_TTL            how long a checked key is remembered (5m)
   AUXOT_SHARDS                    threads that run the machines (cores - 1)

@@ -9,8 +9,8 @@ import { openHttp } from '../actors/edge/http.ts';
 import { openSockets } from '../actors/edge/sockets.ts';
 import { CheckBusyError } from '../actors/keys/check-line.ts';
 import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
+import { ClusterStore } from '../actors/log/cluster-store.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
-import { Members } from '../actors/log/members.ts';
 import { openStore } from '../actors/log/redis.ts';
 import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
@@ -45,6 +45,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
   });
+  const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -69,7 +70,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       log,
       ids: realIds,
       diagnostics,
-      ...(config.store.kind === 'redis' ? { cluster: new Members(store, boot, aboutThis()) } : {}),
+      ...(cluster === null ? {} : { cluster }),
       keys: keyPort(keys),
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
@@ -83,6 +84,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const server = openHttp(
     {
       bodyBytesMax: config.maxBodyBytes,
+      callerGraceMs: config.callerGraceMs,
       models: [config.policy.model, ...config.modelAliases],
       corsOrigins: config.corsOrigins,
       version: programVersion(),
@@ -119,14 +121,18 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       const late = setTimeout(() => server.closeAllConnections(), lastBytesMs);
       await closed;
       clearTimeout(late);
+      cluster?.close();
       await log.close();
       await closeStore(store);
     },
   };
 }
 
-/** What this router says of itself to whoever looks into a store that routers share. */
-const aboutThis = (): string => JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
+/** What this router does with the others on its store. */
+function openCluster(store: Store, log: JobLog, boot: string, { policy, jobTimeoutMs }: RouterConfig): ClusterStore {
+  const about = JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
+  return new ClusterStore(store, log, { boot, about, pool: policy.model, quietMsMax: jobTimeoutMs });
+}
 
 /** The store of this configuration. The caller closes it. */
 function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {

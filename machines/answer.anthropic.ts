@@ -55,7 +55,7 @@ export function beginMessage(submitted: JobSubmitted): MessageAnswer {
   };
 }
 
-/** The frames that open a streamed answer. They show no event, so they have no position. */
+/** The frames that open a streamed answer. */
 export const messageHead = ({ id, submitted }: MessageAnswer): string =>
   messageEvents.messageStart(id, submitted.answer.model) + messageEvents.ping();
 

@@ -32,7 +32,7 @@ export function beginChat(submitted: JobSubmitted): ChatAnswer {
   return { api: 'openai.chat', submitted, created, includeUsage, writer, text: '', reasoning: '' };
 }
 
-/** The frame that opens a streamed answer. It shows no event, so it has no position. */
+/** The frame that opens a streamed answer. */
 export const chatHead = (answer: ChatAnswer): string => frame(answer.writer.role());
 
 /** `opened`: the head of a streamed answer is out, so that a failure must be told inside the stream. */

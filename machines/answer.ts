@@ -8,9 +8,10 @@
 import type { AnswerShape, JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { beginMessage, type MessageAnswer, messageHead, messageRefusal, showMessage } from './answer.anthropic.ts';
 import { beginChat, type ChatAnswer, chatHead, chatRefusal, showChat } from './answer.openai-chat.ts';
+import { beginResponse, type ResponseAnswer, responseHead, showResponse } from './answer.openai-responses.ts';
 import type { Shown, WholeAnswer } from './shown.ts';
 
-export type Answer = ChatAnswer | MessageAnswer;
+export type Answer = ChatAnswer | MessageAnswer | ResponseAnswer;
 
 export function beginAnswer(submitted: JobSubmitted): Answer {
   switch (submitted.answer.api) {
@@ -18,16 +19,20 @@ export function beginAnswer(submitted: JobSubmitted): Answer {
       return beginChat(submitted);
     case 'anthropic.messages':
       return beginMessage(submitted);
+    case 'openai.responses':
+      return beginResponse(submitted, submitted.answer);
   }
 }
 
-/** The frame that opens a streamed answer. It shows no event, so it has no position. */
+/** The frames that open a streamed answer: they show `job.submitted`. */
 export function answerHead(answer: Answer): string {
   switch (answer.api) {
     case 'openai.chat':
       return chatHead(answer);
     case 'anthropic.messages':
       return messageHead(answer);
+    case 'openai.responses':
+      return responseHead(answer);
   }
 }
 
@@ -38,6 +43,8 @@ export function showEvent(answer: Answer, event: JobEvent, opened: boolean): [An
       return showChat(answer, event, opened);
     case 'anthropic.messages':
       return showMessage(answer, event, opened);
+    case 'openai.responses':
+      return showResponse(answer, event, opened);
   }
 }
 
@@ -53,6 +60,7 @@ export interface Refused {
 export function refusalOf(api: AnswerShape['api'], { code, message, param = null, requestId }: Refused): WholeAnswer {
   switch (api) {
     case 'openai.chat':
+    case 'openai.responses':
       return chatRefusal(code, message, param);
     case 'anthropic.messages':
       return messageRefusal(code, message, requestId, param);

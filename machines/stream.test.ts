@@ -200,7 +200,7 @@ test('S1: an event at or before the position is not shown again', () => {
 test("frames carry the event's position: the last one as it is, those before it with their number", () => {
   const log = life(true, assign, speak('a'), complete).log;
   const ids = sse(shown(log).bytes).map(({ id }) => id);
-  assert.equal(ids, [null, '1-3.0', '1-4.0/1', '1-4.0']);
+  assert.equal(ids, ['1-1.0', '1-3.0', '1-4.0/1', '1-4.0']);
 });
 
 test('ids grow, and each event closes with its own position', () => {

@@ -14,7 +14,7 @@
  */
 import { type SnapshotFrom, setup } from 'xstate';
 import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
-import { comparePositions, formatPosition, type Position } from '../protocol/position.ts';
+import { type Cursor, comparePositions, formatPosition, type Position } from '../protocol/position.ts';
 import { type Answer, answerHead, beginAnswer, showEvent } from './answer.ts';
 import { pure } from './pure.ts';
 import { streamHeaders } from './shown.ts';
@@ -65,13 +65,31 @@ export interface Stream {
   readonly position: Position;
 }
 
+/** Where `job.submitted` stands, which the head of a streamed answer shows. */
+const first: Position = { epoch: 1, number: 1 };
+
 /** A stream that has shown nothing yet: it stands behind `job.submitted`. */
 export function openStream(submitted: JobSubmitted): Stream {
-  return { state: waiting, answer: beginAnswer(submitted), position: { epoch: 1, number: 1 } };
+  return { state: waiting, answer: beginAnswer(submitted), position: first };
 }
 
-/** Shows the event at `position`. One at or before the stream's own position was shown already. */
-export function show(stream: Stream, event: JobEvent, position: Position): [Stream, StreamAction[]] {
+/**
+ * The stream of a caller that has the answer up to `cursor` (null: nothing of it). The events up to there are to be
+ * shown to it again, without heeding what it does.
+ */
+export function followStream(submitted: JobSubmitted, cursor: Cursor | null): [Stream, StreamAction[]] {
+  const stream = openStream(submitted);
+  if (cursor === null || !submitted.answer.stream) return [stream, []];
+  const within = comparePositions(cursor.position, first) === 0 ? cursor.frames : null;
+  const [opened, actions] = openEarly(stream, within ?? 0);
+  return [opened, within === null ? [] : actions.filter(({ type }) => type === 'write')];
+}
+
+/**
+ * Shows the event at `position`, but for its first `without` frames. One at or before the stream's own position was shown
+ * already.
+ */
+export function show(stream: Stream, event: JobEvent, position: Position, without = 0): [Stream, StreamAction[]] {
   if (comparePositions(position, stream.position) <= 0) return [stream, []];
   const opened = stream.state.value === 'open';
   const over = stream.state.status === 'done';
@@ -82,17 +100,20 @@ export function show(stream: Stream, event: JobEvent, position: Position): [Stre
     const { status, headers, body } = shown;
     return [moved(next, { type: 'stream.answered' }), [{ type: 'respond', status, headers, body }]];
   }
-  const [head, actions] = opened ? ['', []] : [answerHead(answer), [openAction]];
+  const [head, actions] = opened ? ['', []] : [headOf(answer), [openAction]];
   const opening = opened ? next : moved(next, { type: 'stream.opened' });
-  const write: StreamAction = { type: 'write', text: head + numbered(shown.frames, position) };
+  const write: StreamAction = { type: 'write', text: head + numbered(shown.frames, position, without) };
   if (!shown.last) return [opening, [...actions, write]];
   return [moved(opening, { type: 'stream.ended' }), [...actions, write, { type: 'end' }]];
 }
 
 /** Sends the head of a streamed answer although there is nothing to show yet. */
-export function openEarly(stream: Stream): [Stream, StreamAction[]] {
+export function openEarly(stream: Stream, without = 0): [Stream, StreamAction[]] {
   if (stream.state.value !== 'waiting' || !stream.answer.submitted.answer.stream) return [stream, []];
-  return [moved(stream, { type: 'stream.opened' }), [openAction, { type: 'write', text: answerHead(stream.answer) }]];
+  return [
+    moved(stream, { type: 'stream.opened' }),
+    [openAction, { type: 'write', text: headOf(stream.answer, without) }],
+  ];
 }
 
 export const leave = (stream: Stream): Stream =>
@@ -127,11 +148,13 @@ const moved = (stream: Stream, event: StreamEvent): Stream => ({
   state: steps.next(stream.state, event)[0],
 });
 
+const headOf = (answer: Answer, without = 0): string => numbered(answerHead(answer).split(/(?<=\n\n)/), first, without);
+
 /** Gives frames their SSE ids: the event's position on its last frame, `<position>/<k>` on the k-th before it. */
-function numbered(frames: readonly string[], position: Position): string {
+function numbered(frames: readonly string[], position: Position, without: number): string {
   const id = formatPosition(position);
   let text = '';
-  for (let k = 1; k <= frames.length; k += 1) {
+  for (let k = 1 + without; k <= frames.length; k += 1) {
     text += k === frames.length ? `id: ${id}\n${frames[k - 1]}` : `id: ${id}/${k}\n${frames[k - 1]}`;
   }
   return text;

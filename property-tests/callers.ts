@@ -47,7 +47,11 @@ export const chatInit = (body: object | string, init: RequestInit = {}): Request
 
 /** What a streamed answer's `data:` fields hold. */
 export const dataOf = (text: string): string[] =>
-  text.split('\n\n').flatMap(block => /^data: (.*)$/m.exec(block)?.[1] ?? []);
+  // Lines end with a line feed here, and with nothing else that may stand in a text.
+  text.split('\n\n').flatMap(block => {
+    const line = block.split('\n').find(one => one.startsWith('data: '));
+    return line === undefined ? [] : [line.slice(6)];
+  });
 
 // biome-ignore lint/suspicious/noExplicitAny: whatever a server says is looked into by assertions.
 export const chunksOf = (text: string): any[] =>

@@ -28,6 +28,8 @@ async function kill(killed: RouterProcess): Promise<void> {
   await killed.ended;
 }
 
+/** Routers look twice a second who else is there. */
+const acquainted = (): Promise<void> => new Promise(resolve => setTimeout(resolve, 700));
 const eventsOf = async (jobId: string): Promise<JobEvent[]> =>
   (await log.read(jobId)).flatMap(({ events }) => [...events]);
 const openJobs = (): Promise<string[]> => log.openJobs();
@@ -104,6 +106,75 @@ test('the jobs of a router that is killed go on at another within 2 s', async ()
   console.log(`  taken over ${tookMs} ms after the router was killed`);
   assert.ok(tookMs > 0 && tookMs < 2000, `it took ${tookMs} ms`);
   for (const worker of [first, second]) worker.close();
+});
+
+/** Says `count` words, one each `ms`. */
+const slowly =
+  (count: number, ms: number): Script =>
+  async ({ job_id }, worker) => {
+    for (let i = 1; i <= count; i += 1) {
+      await new Promise(resolve => setTimeout(resolve, ms));
+      worker.say({ type: 'token', job_id, token: `w${i} ` });
+    }
+    worker.say({ type: 'complete', job_id, full_response: '', input_tokens: 1, output_tokens: count });
+  };
+const words = (count: number): string => Array.from({ length: count }, (_, i) => `w${i + 1} `).join('');
+
+test('a job that finds no slot at its own router runs at another, and its caller notices nothing', async () => {
+  const [one, two] = await Promise.all([router(), router()]);
+  const worker = await startWorker(two.wsUrl, { slots: 2, script: slowly(20, 10) });
+  await waitUntil(
+    async () => (await connection.hlen('auxot:boots')) === 2,
+    3000,
+    () => 'there are not two routers',
+  );
+  for (const stream of [true, false]) {
+    const askedAt = performance.now();
+    const answer = await chat(one.url, { stream });
+    assert.is(answer.status, 200, answer.text);
+    const addedMs = performance.now() - askedAt - 200;
+    console.log(`  an answer of 200 ms by way of another router took ${Math.round(addedMs)} ms more`);
+    assert.ok(addedMs < 500, `${addedMs} ms`);
+    assert.is(stream ? saidIn(answer.text) : answer.json.choices[0].message.content, words(20));
+  }
+  const answers = await Promise.all(
+    Array.from({ length: 12 }, (_, i) => chat((i % 2 === 0 ? one : two).url, { stream: true })),
+  );
+  assert.equal(new Set(answers.map(({ text }) => saidIn(text))), new Set([words(20)]));
+  assert.is(worker.jobs.length, 14);
+  await waitUntil(
+    async () => (await openJobs()).length === 0,
+    3000,
+    () => 'jobs stay in the index',
+  );
+  for (const line of ['begun', 'again', 'new'])
+    assert.is(await connection.xlen(`auxot:offers:1:{test-model}:${line}`), 0, `offers stay in the line ${line}`);
+  worker.close();
+});
+
+test('a caller that leaves ends its job at whichever router that runs', async () => {
+  const [one, two] = await Promise.all([router(), router()]);
+  const worker = await startWorker(two.wsUrl, { slots: 1, script: slowly(1000, 20) });
+  const leaving = new AbortController();
+  const asked = chat(one.url, { stream: true }, { signal: leaving.signal }).catch(() => null);
+  await waitUntil(
+    () => worker.jobs.length === 1,
+    5000,
+    () => `no job came:\n${one.output()}\n${two.output()}`,
+  );
+  await new Promise(resolve => setTimeout(resolve, 300));
+  const leftAt = performance.now();
+  leaving.abort();
+  await asked;
+  await waitUntil(
+    () => worker.cancelled.length === 1,
+    5000,
+    () => 'the worker was not told',
+  );
+  const tookMs = (worker.cancelled[0]?.at ?? 0) - leftAt;
+  console.log(`  the worker was told ${Math.round(tookMs)} ms after the caller had left`);
+  assert.ok(tookMs < 1000, `${tookMs} ms`);
+  worker.close();
 });
 
 if (redis !== null) test.run();

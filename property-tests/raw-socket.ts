@@ -1,10 +1,15 @@
 /** A WebSocket client that may be rude: it sends any bytes as frames, whole or cut, and writes down what comes back. */
 import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 
 export interface RawSocket {
   readonly socket: Socket;
-  /** JSON frames of the router, as far as they are JSON. */
+  /** Status line and headers with which the upgrade was answered, in lower case. */
+  readonly head: () => string;
+  /** Payloads of the pongs that came. */
+  readonly pongs: string[];
+  /** JSON frames of the router; what is no JSON is kept as text. */
   // biome-ignore lint/suspicious/noExplicitAny: whatever a router says is looked into by assertions.
   readonly heard: any[];
   /** Close code, 1006 for a connection that ended without one; null while it is open. */
@@ -15,13 +20,22 @@ export interface RawSocket {
   frame(opcode: number, payload: string | Uint8Array, options?: { fin?: boolean; masked?: boolean }): void;
   /** A text message in one frame. */
   say(message: object | string): void;
+  /** False: pings stay without an answer, as of a peer that hangs. */
+  answersPings: boolean;
   close(): void;
 }
 
-export function openRaw(port: number): Promise<RawSocket> {
-  const socket = connect(port, '127.0.0.1');
+/** `to` is a port of this machine, or a ws: or wss: address; `headers` go into the upgrade, each with its line end. */
+export function openRaw(to: number | string, headers = ''): Promise<RawSocket> {
+  const url = new URL(typeof to === 'number' ? `ws://127.0.0.1:${to}/ws` : to);
+  const secure = url.protocol === 'wss:';
+  const at = { host: url.hostname, port: Number(url.port || (secure ? 443 : 80)) };
+  const socket = secure ? connectTls({ ...at, servername: url.hostname }) : connect(at);
   const heard: unknown[] = [];
   let code: number | null = null;
+  const pongs: string[] = [];
+  let head = '';
+  let message = Buffer.alloc(0);
   let gathered = Buffer.alloc(0);
   let upgraded = false;
   let end: (code: number) => void = () => undefined;
@@ -34,12 +48,14 @@ export function openRaw(port: number): Promise<RawSocket> {
     end(code);
   });
   socket.write(
-    `GET /ws HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\nsec-websocket-version: 13\r\n\r\n`,
+    `GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: ${url.host}\r\n${headers}connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\nsec-websocket-version: 13\r\n\r\n`,
   );
 
   const raw: RawSocket = {
     socket,
     heard,
+    pongs,
+    head: () => head,
     closed: () => code,
     ended,
     frame(opcode, payload, { fin = true, masked = true } = {}) {
@@ -54,9 +70,10 @@ export function openRaw(port: number): Promise<RawSocket> {
       // A mask of zeros leaves the payload as it is.
       socket.write(Buffer.concat([head, bytes]));
     },
-    say(message) {
-      raw.frame(1, typeof message === 'string' ? message : JSON.stringify(message));
+    say(said) {
+      raw.frame(1, typeof said === 'string' ? said : JSON.stringify(said));
     },
+    answersPings: true,
     close() {
       socket.destroy();
     },
@@ -67,10 +84,11 @@ export function openRaw(port: number): Promise<RawSocket> {
     socket.on('data', (piece: Buffer) => {
       gathered = Buffer.concat([gathered, piece]);
       if (!upgraded) {
-        const at = gathered.indexOf('\r\n\r\n');
-        if (at < 0 || !gathered.toString('latin1', 0, at).startsWith('HTTP/1.1 101')) return;
+        const end = gathered.indexOf('\r\n\r\n');
+        if (end < 0 || !gathered.toString('latin1', 0, end).startsWith('HTTP/1.1 101')) return;
         upgraded = true;
-        gathered = gathered.subarray(at + 4);
+        head = gathered.toString('latin1', 0, end).toLowerCase();
+        gathered = gathered.subarray(end + 4);
         resolve(raw);
       }
       for (let frame = take(); frame !== null; frame = take()) heed(frame);
@@ -78,33 +96,48 @@ export function openRaw(port: number): Promise<RawSocket> {
   });
 
   /** The next whole frame; a router's are not masked. */
-  function take(): { opcode: number; payload: Buffer } | null {
-    const second = gathered[1];
+  function take(): { opcode: number; fin: boolean; payload: Buffer } | null {
+    const [first = 0, second] = gathered;
     if (second === undefined) return null;
-    let at = 2;
+    let from = 2;
     let length = second & 0x7f;
     if (length === 126) {
       if (gathered.length < 4) return null;
       length = gathered.readUInt16BE(2);
-      at = 4;
+      from = 4;
     } else if (length === 127) {
       if (gathered.length < 10) return null;
       length = Number(gathered.readBigUInt64BE(2));
-      at = 10;
+      from = 10;
     }
-    if (gathered.length < at + length) return null;
-    const frame = { opcode: (gathered[0] ?? 0) & 0x0f, payload: gathered.subarray(at, at + length) };
-    gathered = gathered.subarray(at + length);
+    if (gathered.length < from + length) return null;
+    const frame = { opcode: first & 0x0f, fin: first >= 0x80, payload: gathered.subarray(from, from + length) };
+    gathered = gathered.subarray(from + length);
     return frame;
   }
 
-  function heed({ opcode, payload }: { opcode: number; payload: Buffer }): void {
-    if (opcode === 1) heard.push(JSON.parse(payload.toString()));
-    else if (opcode === 9) raw.frame(10, payload);
+  function heed({ opcode, fin, payload }: { opcode: number; fin: boolean; payload: Buffer }): void {
+    if (opcode <= 2) {
+      message = Buffer.concat([message, payload]);
+      if (!fin) return;
+      heard.push(jsonOr(message.toString()));
+      message = Buffer.alloc(0);
+    } else if (opcode === 9) {
+      if (raw.answersPings) raw.frame(10, payload);
+    } else if (opcode === 10) pongs.push(payload.toString());
     else if (opcode === 8) {
       code ??= payload.length >= 2 ? payload.readUInt16BE(0) : 1005;
       raw.frame(8, payload.subarray(0, 2));
       socket.end();
     }
+  }
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // A peer that says no JSON is found out by whoever looks for a frame.
+    return text;
   }
 }

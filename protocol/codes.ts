@@ -14,6 +14,7 @@ export const codes = {
   invalid_request: { status: 400, type: 'invalid_request_error', retryable: false },
   unsupported_parameter: { status: 400, type: 'invalid_request_error', retryable: false },
   context_length_exceeded: { status: 400, type: 'invalid_request_error', retryable: false },
+  previous_response_not_found: { status: 400, type: 'invalid_request_error', retryable: false },
   invalid_api_key: { status: 401, type: 'authentication_error', retryable: false },
   not_found: { status: 404, type: 'not_found', retryable: false },
   model_not_found: { status: 404, type: 'not_found_error', retryable: false },

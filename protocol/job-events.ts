@@ -66,10 +66,33 @@ export const MessageAnswerShape = Type.Object({
   /** The caller wants to know that the model thought, and not what. */
   hideThinking: Type.Optional(Type.Boolean()),
 });
+/** A response of the OpenAI Responses API. */
+export const ResponseAnswerShape = Type.Object({
+  api: Type.Literal('openai.responses'),
+  stream: Type.Boolean(),
+  model: Type.String(),
+  /** Whether it may be asked for, and gone on from, later. */
+  store: Type.Boolean(),
+  /** It is answered for at once, and made without anybody who waits. */
+  background: Type.Optional(Type.Boolean()),
+  /** The first message is the request's `instructions`, which the next response does not inherit. */
+  instructed: Type.Optional(Type.Boolean()),
+  /** Id of the response that it goes on from. */
+  previous: Type.Optional(Type.String()),
+  /** What was thought is shown as its summary, too. */
+  summarises: Type.Optional(Type.Boolean()),
+  /** What was thought goes out in `encrypted_content` as well, for callers that send back nothing else of it. */
+  seals: Type.Optional(Type.Boolean()),
+  /** Names of tools that take free text instead of JSON. */
+  customTools: Type.Optional(Type.Array(Type.String())),
+  /** Fields of the request that every form of the response says again, as they came. */
+  echo: Type.Record(Type.String(), Type.Unknown()),
+});
 /** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
-export const AnswerShape = Type.Union([ChatAnswerShape, MessageAnswerShape]);
+export const AnswerShape = Type.Union([ChatAnswerShape, MessageAnswerShape, ResponseAnswerShape]);
 export type AnswerShape = Static<typeof AnswerShape>;
 export type MessageAnswerShape = Static<typeof MessageAnswerShape>;
+export type ResponseAnswerShape = Static<typeof ResponseAnswerShape>;
 
 /** Opens epoch 1 and creates the log. `instance` and `boot` name the writer (design §2a.3). */
 export const JobSubmitted = Type.Object({
@@ -86,6 +109,10 @@ export const JobSubmitted = Type.Object({
   idempotency: Type.Optional(Type.String()),
   /** `x-request-id` of the request that submitted the job. */
   requestId: Type.Optional(Type.String()),
+  /** Goes on to its end, whether anybody listens or not. */
+  background: Type.Optional(Type.Boolean()),
+  /** How long it goes on when nobody listens, ms; 0 if absent. */
+  keepMs: Type.Optional(Count),
 });
 /** Opens a later epoch: another boot has become the writer. Whoever held the job may come back by redial. */
 export const JobAdopted = Type.Object({

@@ -9,7 +9,10 @@ import type { ChatRequest, ToolGiven } from './openai-api.request.ts';
 
 type Tools = Pick<JobRequest, 'tools' | 'toolChoice' | 'parallelToolCalls'>;
 
-export function readTools(given: ChatRequest, honours: Features): Read<Tools> {
+export function readTools(
+  given: Pick<ChatRequest, 'tools' | 'tool_choice' | 'parallel_tool_calls'>,
+  honours: Features,
+): Read<Tools> {
   const tools = readEach(given.tools ?? [], 'tools', readTool);
   if (!tools.ok) return tools;
   const choice = readChoice(given.tool_choice, new Set(tools.value.map(tool => tool.function.name)));

@@ -11,6 +11,13 @@ export interface Position {
   readonly number: number;
 }
 
+/** How far a caller has got: it has all frames of the events up to `position`, or of that one only the first `frames`. */
+export interface Cursor {
+  readonly position: Position;
+  /** Null: all. */
+  readonly frames: number | null;
+}
+
 export const origin: Position = { epoch: 0, number: 0 };
 
 export const formatPosition = ({ epoch, number }: Position): string => `${epoch}-${number}.0`;
@@ -21,6 +28,14 @@ export function parsePosition(text: string): Position | null {
   if (match === null) return null;
   const number = Number(match[2]) + Number(match[3]);
   return Number.isSafeInteger(number) ? { epoch: Number(match[1]), number } : null;
+}
+
+/** Reads the id of an SSE frame: `<position>`, or `<position>/<k>` behind the k-th of several frames of one event. */
+export function parseCursor(text: string): Cursor | null {
+  const [head = '', frames, ...more] = text.trim().split('/');
+  const position = parsePosition(head);
+  if (position === null || position.epoch === 0 || more.length > 0 || !/^\d{1,9}$/.test(frames ?? '0')) return null;
+  return { position, frames: frames === undefined ? null : Number(frames) };
 }
 
 /** Negative when `a` stands before `b`, 0 when they are the same, positive when after. */

@@ -6,7 +6,7 @@
  */
 import type { CodeName } from './codes.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
-import type { Position } from './position.ts';
+import type { Cursor, Position } from './position.ts';
 import type { JobMark } from './worker-frames.parts.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
@@ -29,6 +29,18 @@ export interface Writer {
   readonly boot: string;
 }
 
+/**
+ * How a caller wants the answer of a job that was asked for before: in the form in which it was asked for, in another, or
+ * not at all, but only how the job stands.
+ */
+export interface Follow {
+  /** What it has already. */
+  readonly cursor: Cursor | null;
+  readonly shape: 'asked' | 'streamed' | 'whole' | 'standing';
+  /** False: it wants to know how the job stands, if it has not ended. */
+  readonly waits: boolean;
+}
+
 export type ShardInput =
   /** A caller's request; `body` is its raw bytes. */
   | {
@@ -44,6 +56,8 @@ export type ShardInput =
       /** Shown when the request names no model. */
       readonly modelDefault: string;
       readonly idempotency?: string;
+      /** How long the job goes on when its callers have gone, ms. */
+      readonly keepMs?: number;
     }
   /** A caller asks how many tokens a conversation has; `body` is its raw bytes. */
   | {
@@ -56,7 +70,22 @@ export type ShardInput =
    * The caller's connection is gone, or its answer ended. The job is named as well: a shard built anew was not told of
    * a stream whose caller had gone, and still has to end its job.
    */
-  | { readonly kind: 'streamClosed'; readonly at: number; readonly streamId: number; readonly jobId: string }
+  | {
+      readonly kind: 'streamClosed';
+      readonly at: number;
+      readonly streamId: number;
+      readonly jobId: string;
+      /** It only wanted to know how the job stands: its leaving ends nothing. */
+      readonly looked?: true;
+    }
+  /** A caller wants the answer of a job that was asked for before, by itself or another. */
+  | {
+      readonly kind: 'streamFollows';
+      readonly streamId: number;
+      readonly turn: number;
+      readonly jobId: string;
+      readonly follow: Follow;
+    }
   /** Nothing was said for so long that the answer's head must go out now. */
   | { readonly kind: 'streamDue'; readonly at: number; readonly streamId: number }
   /**
@@ -66,7 +95,7 @@ export type ShardInput =
   | { readonly kind: 'streamPaused'; readonly streamId: number; readonly turn: number }
   /** The caller has caught up: go on behind `sent`, the last position it was given, in this new turn. */
   | { readonly kind: 'streamWoken'; readonly streamId: number; readonly turn: number; readonly sent: Position }
-  /** The log from where the stream stands; `last` when it reaches the point the stream asked for. */
+  /** The log from where the stream stands; `last` when it reaches the point the stream asked for, or all that there is. */
   | {
       readonly kind: 'streamEntries';
       readonly streamId: number;
@@ -156,8 +185,11 @@ export type ShardInput =
       readonly jobId: string;
       /** Empty when the log cannot be read. */
       readonly entries: readonly LoggedEntry[];
-      /** The last entry opens our epoch: whoever ran the job for the boot before us is gone. */
-      readonly adopted?: true;
+      /**
+       * The last entry opens our epoch. Inherited: the boot before us is gone, and so is whoever ran the job for it.
+       * Offered: that boot gave the job away while nobody ran it.
+       */
+      readonly adopted?: 'inherited' | 'offered';
       /** The worker that the queue gave the job to (death of a shard). */
       readonly workerId?: string;
     }
@@ -239,14 +271,14 @@ export type Effect =
     }
   /** Nothing follows the bytes of `position`. */
   | { readonly kind: 'end'; readonly streamId: number; readonly turn: number; readonly position: Position }
-  /** The stream waits for the log after `after`, up to event `until` of the job. */
+  /** The stream waits for the log after `after`, up to event `until` of the job; null: up to its end, whoever writes it. */
   | {
       readonly kind: 'read';
       readonly streamId: number;
       readonly turn: number;
       readonly jobId: string;
       readonly after: Position;
-      readonly until: Position;
+      readonly until: Position | null;
     }
   | { readonly kind: 'sendFrame'; readonly workerId: string; readonly text: string }
   /** Token frames up to `seq` are in the log; the front sends these together, at intervals. */

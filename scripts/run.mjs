@@ -1,6 +1,6 @@
 /**
- * What `npm start`, `npm test`, `npm run build` and `npm run bench` run. Node alone is enough: what else is missing is
- * set up first, and said. Each step is skipped when its result is already there and still fits.
+ * What `npm start`, `npm test`, `npm run build`, `npm run bench` and `npm run conformance` run. Node alone is enough:
+ * what else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -23,7 +23,7 @@ const testedFolders = [...builtFolders, 'property-tests', 'bench', 'scripts'];
 let stopSignal = null;
 
 const [task = '', ...args] = process.argv.slice(2);
-const tasks = { start, test, build, bench };
+const tasks = { start, test, build, bench, conformance };
 
 if (Number(process.versions.node.split('.')[0]) < nodeFloor)
   fail(`Node ${nodeFloor} or newer is needed; this is ${process.version} (${process.execPath}).`);
@@ -46,6 +46,11 @@ async function build() {
 async function bench() {
   await install();
   return runNode(['--import', 'tsx', 'bench/run.ts', ...args]);
+}
+
+async function conformance() {
+  await install();
+  return runNode(['--import', 'tsx', 'property-tests/conformance/main.ts', ...args]);
 }
 
 /** With words behind it, only the test files whose path contains one of them; without, every check there is. */

@@ -47,6 +47,7 @@ test('with only the two hashes set, a drop-in user gets the known defaults', () 
     heartbeatIntervalMs: 15_000,
     deadWorkerTimeoutMs: 45_000,
     redialGraceMs: 15_000,
+    callerGraceMs: 0,
     allowedTools: [],
     toolCredentials: {},
     mcpExposeLlm: false,
@@ -152,7 +153,7 @@ const variables = [
   ...['QUANTIZATION', 'CTX_SIZE', 'MAX_PARALLEL', 'WORKER_TYPE', 'CLI_TYPE', 'CLI_TOOLS', 'HEARTBEAT_INTERVAL'],
   ...['DEAD_WORKER_TIMEOUT', 'JOB_TIMEOUT', 'AUTH_CACHE_TTL', 'MCP_EXPOSE_LLM', 'REGISTRY_FILE', 'LOG_LEVEL'],
   ...['MAX_BODY', 'MAX_QUEUE', 'QUEUE_TIMEOUT', 'STREAM_KEEPALIVE', 'CORS_ORIGINS', 'MODEL_ALIASES', 'STRICT_PARAMS'],
-  ...['DATA_DIR', 'LOG_RETENTION', 'FSYNC', 'SHARDS', 'REDIAL_GRACE', 'TOOLS_A__B'],
+  ...['DATA_DIR', 'LOG_RETENTION', 'FSYNC', 'SHARDS', 'REDIAL_GRACE', 'CALLER_GRACE', 'TOOLS_A__B'],
 ].map(name => `AUXOT_${name}`);
 
 /** No number is NaN or endless, no gap is left: what code behind the configuration may rely on. */

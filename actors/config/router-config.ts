@@ -65,6 +65,8 @@ export interface RouterConfig {
   readonly deadWorkerTimeoutMs: number;
   /** How long a job waits for its lost worker to dial in again before it is failed for want of any slot. */
   readonly redialGraceMs: number;
+  /** How long a job goes on when its caller has gone. */
+  readonly callerGraceMs: number;
   readonly allowedTools: readonly string[];
   /** By tool name, then by variable name. Secrets: these go to tools workers and nowhere else. */
   readonly toolCredentials: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -104,6 +106,7 @@ export function readRouterConfig(env: Env): RouterConfig {
     heartbeatIntervalMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 15_000 }),
     deadWorkerTimeoutMs: readDurationMs(env, 'AUXOT_DEAD_WORKER_TIMEOUT', { fallbackMs: 45_000, minMs: 0 }),
     redialGraceMs: readDurationMs(env, 'AUXOT_REDIAL_GRACE', { fallbackMs: 15_000, minMs: 0 }),
+    callerGraceMs: readDurationMs(env, 'AUXOT_CALLER_GRACE', { fallbackMs: 0, minMs: 0, maxMs: 10 * 60_000 }),
     allowedTools: readList(env, 'AUXOT_ALLOWED_TOOLS'),
     toolCredentials: readToolCredentials(env),
     mcpExposeLlm: readFlag(env, 'AUXOT_MCP_EXPOSE_LLM'),

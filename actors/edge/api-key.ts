@@ -8,9 +8,9 @@ export type KeyCheck = (key: string, source: string) => boolean | Promise<boolea
 /** Says no itself. */
 export async function authorised(exchange: Exchange, checkKey: KeyCheck): Promise<boolean> {
   const { req, family } = exchange;
-  const keys = keysOf(req, family === 'anthropic');
+  const keys = keysOf(req, family !== 'openai');
   if (keys.length === 0) {
-    const places = family === 'anthropic' ? '"x-api-key: <key>" or "Authorization: Bearer <key>"' : bearerPlace;
+    const places = family !== 'openai' ? '"x-api-key: <key>" or "Authorization: Bearer <key>"' : bearerPlace;
     answerError(exchange, 'invalid_api_key', `send the API key as ${places}`);
     return false;
   }
@@ -29,9 +29,9 @@ export async function authorised(exchange: Exchange, checkKey: KeyCheck): Promis
 const bearerPlace = '"Authorization: Bearer <key>"';
 
 /** Anthropic's clients send either header, and some send both, one of them stale: any right one opens. */
-function keysOf({ headers }: IncomingMessage, anthropic: boolean): string[] {
+function keysOf({ headers }: IncomingMessage, either: boolean): string[] {
   const { authorization = '' } = headers;
   const bearer = authorization.startsWith('Bearer ') ? authorization.slice('Bearer '.length).trim() : '';
-  const own = anthropic ? headers['x-api-key'] : undefined;
+  const own = either ? headers['x-api-key'] : undefined;
   return [...new Set([typeof own === 'string' ? own : '', bearer])].filter(key => key !== '');
 }

@@ -1,8 +1,12 @@
 /** Takes a request for an answer in: its body goes to the front unread, and the answer comes from there. */
+
+import type { IncomingMessage } from 'node:http';
 import { pingFrame } from '../../protocol/anthropic-api.ts';
 import type { CodeName } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { keepAliveEvent } from '../../protocol/responses-api.ts';
 import type { Front, Turned } from '../router/front.ts';
+import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
 
@@ -12,45 +16,77 @@ const bodyIdleMs = 60_000;
 /** Longer keys are no keys: clients send UUIDs. */
 const idempotencyCharsMax = 255;
 
+/** No request may hold a slot for longer than this on behalf of nobody. */
+const keepMsMax = 10 * 60_000;
+
+/** Of APIs whose clients wait for an event and not just for a byte. */
+const keepAlives: Partial<Record<AnswerShape['api'], string>> = {
+  'anthropic.messages': pingFrame,
+  'openai.responses': keepAliveEvent,
+};
+
 export interface ChatParts {
   readonly front: Front;
   readonly bodyBytesMax: number;
+  /** How long a job goes on when its caller has gone, and its request does not say. */
+  readonly callerGraceMs: number;
   /** Makes the digest under which an `Idempotency-Key` is logged: the key itself stays out of the log. */
   readonly digest: (key: string) => string;
 }
 
 export async function takeChat(
   exchange: Exchange,
-  { front, bodyBytesMax, digest }: ChatParts,
+  { front, bodyBytesMax, digest, callerGraceMs }: ChatParts,
   api: AnswerShape['api'] = 'openai.chat',
 ): Promise<void> {
-  const { req, res, requestId } = exchange;
+  const { req, requestId } = exchange;
   const key = req.headers['idempotency-key'];
   if (typeof key === 'string' && key.length > idempotencyCharsMax) {
     return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
   }
+  const keepMs = keepOf(req, callerGraceMs);
+  if (keepMs === null) return answerError(exchange, 'invalid_request', 'X-Auxot-Keep must be a number of seconds');
   const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
   if (body === null) return;
   const streamId = front.requestArrived(
-    {
-      respond: (status, headers, text) => answerText(res, status, headers, text),
-      refuse: (code, message) => answerError(exchange, code, message),
-      open: (status, headers) => res.writeHead(status, { ...headers }),
-      write: text => void res.write(text),
-      end: () => res.end(),
-      destroy: () => res.destroy(),
-      ...(api === 'anthropic.messages' ? { keepAlive: pingFrame } : {}),
-      get bufferedBytes() {
-        return res.writableLength;
-      },
-    },
+    callerOf(exchange, keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
     {
       api,
       requestId,
       body,
       ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
+      ...(keepMs > 0 ? { keepMs } : {}),
     },
   );
+  attend(exchange, front, streamId);
+}
+
+/** `X-Auxot-Keep`, in seconds: how long the job may go on without its caller. Null when it says nothing that can be meant. */
+function keepOf({ headers }: IncomingMessage, fallbackMs: number): number | null {
+  const header = headers['x-auxot-keep'];
+  if (header === undefined) return fallbackMs;
+  return /^\d{1,9}$/.test(String(header)) ? Math.min(Number(header) * 1000, keepMsMax) : null;
+}
+
+/** The caller's connection, for the front. */
+export function callerOf(exchange: Exchange, more: Pick<CallerPort, 'keepAlive'> = {}): CallerPort {
+  const { res } = exchange;
+  return {
+    respond: (status, headers, text) => answerText(res, status, headers, text),
+    refuse: (code, message) => answerError(exchange, code, message),
+    open: (status, headers) => res.writeHead(status, { ...headers }),
+    write: text => void res.write(text),
+    end: () => res.end(),
+    destroy: () => res.destroy(),
+    ...more,
+    get bufferedBytes() {
+      return res.writableLength;
+    },
+  };
+}
+
+/** Tells the front how the connection fares. */
+export function attend({ res }: Exchange, front: Front, streamId: number): void {
   res.on('drain', () => front.callerDrained(streamId));
   res.on('close', () => front.callerClosed(streamId));
 }

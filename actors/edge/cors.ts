@@ -14,7 +14,7 @@ export function allowOrigin(req: IncomingMessage, res: ServerResponse, origins: 
   if (origin === undefined || !(any || origins.some(known => known.toLowerCase() === origin.toLowerCase())))
     return false;
   res.setHeader('access-control-allow-origin', any ? '*' : origin);
-  res.setHeader('access-control-expose-headers', 'x-request-id, request-id, retry-after, x-should-retry');
+  res.setHeader('access-control-expose-headers', 'x-request-id, request-id, x-auxot-job, retry-after, x-should-retry');
   if (req.method !== 'OPTIONS') return false;
   res.writeHead(204, {
     'access-control-allow-methods': 'GET, HEAD, POST, DELETE, OPTIONS',

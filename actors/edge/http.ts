@@ -16,6 +16,7 @@ import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
 import { allowOrigin } from './cors.ts';
+import { answerJobs } from './jobs.ts';
 import { answerOpenai } from './openai.ts';
 import { type Route, routeOf } from './paths.ts';
 import { answerRaw } from './raw-answers.ts';
@@ -24,6 +25,8 @@ export interface HttpOptions {
   readonly bodyBytesMax: number;
   /** Configured model and aliases, first the one that a request without a model gets. */
   readonly models: readonly string[];
+  /** How long a job goes on when its caller has gone, and its request does not say. */
+  readonly callerGraceMs: number;
   /** Origins whose browser apps may call; `*` for all. */
   readonly corsOrigins: readonly string[];
   readonly version: string;
@@ -63,6 +66,7 @@ export function openHttp(options: HttpOptions, { front, digest, checkKey, diagno
     if ((path === '' && req.method === 'HEAD') || (path === 'api/hello' && method === 'GET'))
       return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
+    if (path.startsWith('api/jobs/')) return answerJobs(exchange, method, path.slice('api/jobs/'.length), parts);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
       return answerText(res, 400, headers, 'This is the WebSocket of the workers.\n');

@@ -36,6 +36,8 @@ export async function answerOpenai(
     const message = 'chat completions are not stored here';
     return answerError(exchange, reads ? 'object_not_found' : 'deletion_refused', message);
   }
+  if (path === 'responses' && method === 'POST')
+    return (await may()) ? takeChat(exchange, parts, 'openai.responses') : undefined;
   if ((path === 'completions' || path === 'embeddings') && method === 'POST')
     return (await may()) ? notImplemented() : undefined;
   if (path === 'models' && method === 'GET') {

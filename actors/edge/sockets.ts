@@ -21,7 +21,12 @@ const messageBytesMax = 64 * 2 ** 20;
 const lingerMs = 1000;
 
 export function openSockets(server: Server, front: Front, diagnostics: Diagnostics): { close: () => void } {
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: messageBytesMax, perMessageDeflate: false });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: messageBytesMax,
+    perMessageDeflate: false,
+    skipUTF8Validation: true, // bytes that are no UTF-8 become U+FFFD, and cost no connection (PROTOCOL.md §2)
+  });
   const strangers = new Map<string, number>();
 
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {

@@ -106,7 +106,7 @@ test('a job that fails unheard has a status of its own, but not when the head wa
   assert.is(late?.head?.status, 200);
   assert.match(
     late?.bytes ?? '',
-    /^data: .*"role":"assistant".*\n\nid: 1-3\.0\/1\ndata: .*"message":"no".*\n\nid: 1-3\.0\ndata: \[DONE\]\n\n$/,
+    /^id: 1-1\.0\ndata: .*"role":"assistant".*\n\nid: 1-3\.0\/1\ndata: .*"message":"no".*\n\nid: 1-3\.0\ndata: \[DONE\]\n\n$/,
   );
 });
 

@@ -10,14 +10,14 @@
  */
 import { openAfterMs } from '../../machines/stream.ts';
 import type { CodeName } from '../../protocol/codes.ts';
-import { comparePositions, type Position } from '../../protocol/position.ts';
-import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
+import { comparePositions, origin, type Position } from '../../protocol/position.ts';
+import type { Effect, Follow, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
-import type { LogEntry } from '../log/job-log.ts';
+import { LogCorrupt, type LogEntry } from '../log/job-log.ts';
 import type { Appender } from './appender.ts';
 import { logged } from './own-logs.ts';
 import { patiently } from './patiently.ts';
-import type { CallerPort, Clock, LogPort } from './ports.ts';
+import type { CallerPort, Clock, LogPort, TailPort } from './ports.ts';
 
 export interface Caller {
   readonly streamId: number;
@@ -34,11 +34,14 @@ export interface Caller {
   /** Of the last bytes given to the connection. */
   sent: Position | null;
   lastWriteAt: number;
+  /** Of a caller that did not submit the job itself. */
+  follow?: Follow;
 }
 
 export interface CallersParts {
   readonly clock: Clock;
   readonly log: LogPort;
+  readonly tail: TailPort;
   readonly appender: Appender;
   readonly diagnostics: Diagnostics;
   readonly post: (jobId: string, input: ShardInput) => void;
@@ -56,6 +59,8 @@ const pauseBytes = 256 * 1024;
 const stalledMsMax = 5 * 60_000;
 /** Entries read from the log at a time for a caller that catches up. */
 const pageEntries = 256;
+
+type Read = Extract<Effect, { kind: 'read' }>;
 
 const endOf = ({ epoch, sequence, count }: LogEntry): Position => ({ epoch, number: sequence + count - 1 });
 
@@ -78,7 +83,7 @@ export class Callers {
     return this.#callers.values();
   }
 
-  add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number): Caller {
+  add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number, follow?: Follow): Caller {
     this.#last += 1;
     const streamId = this.#last;
     const caller: Caller = {
@@ -93,6 +98,7 @@ export class Callers {
       pausedAt: 0,
       sent: null,
       lastWriteAt: arrivedAt,
+      ...(follow === undefined ? {} : { follow }),
     };
     this.#callers.set(streamId, caller);
     return caller;
@@ -143,19 +149,39 @@ export class Callers {
     this.#forget(caller);
   }
 
-  /** The caller is gone. */
-  close(streamId: number): void {
+  /** The caller is gone. Returns it, unless its answer was over. */
+  close(streamId: number): Caller | undefined {
     const caller = this.#callers.get(streamId);
-    if (caller === undefined) return;
+    if (caller === undefined) return undefined;
     this.#callers.delete(streamId);
-    const { jobId } = caller;
-    this.#parts.post(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId });
+    this.#parts.post(caller.jobId, this.#closed(caller));
+    return caller;
+  }
+
+  /** Whether anybody reads the job's answer. */
+  watch(jobId: string): boolean {
+    for (const caller of this.#callers.values()) if (caller.jobId === jobId) return true;
+    return false;
+  }
+
+  /** The job is another router's from now on: the caller is to be shown its log, in a new turn behind what it has. */
+  follow(caller: Caller): Caller & { readonly follow: Follow } {
+    const { sent, follow = { cursor: null, shape: 'asked', waits: true } } = caller;
+    caller.turn += 1;
+    return Object.assign(caller, {
+      follow: { ...follow, cursor: sent === null ? follow.cursor : { position: sent, frames: null } },
+    });
   }
 
   /** The answer is over: its shard may forget the stream some time. */
-  #forget({ streamId, jobId }: Caller): void {
-    this.#callers.delete(streamId);
-    this.#parts.postLazily(jobId, { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId });
+  #forget(caller: Caller): void {
+    this.#callers.delete(caller.streamId);
+    this.#parts.postLazily(caller.jobId, this.#closed(caller));
+  }
+
+  #closed({ streamId, jobId, follow }: Caller): ShardInput {
+    const looked = follow?.waits === false ? ({ looked: true } as const) : {};
+    return { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId, ...looked };
   }
 
   cut(caller: Caller): void {
@@ -172,35 +198,61 @@ export class Callers {
   }
 
   /** Gives a caller that catches up the log, page by page, until it stands where it wanted to or is too slow again. */
-  async readFor({ streamId, turn, jobId, after, until }: Extract<Effect, { kind: 'read' }>): Promise<void> {
-    const { log, appender, clock, diagnostics, post } = this.#parts;
+  async readFor(read: Extract<Effect, { kind: 'read' }>): Promise<void> {
+    const { streamId, turn, jobId } = read;
     const current = (): boolean => {
       const caller = this.#callers.get(streamId);
       return caller !== undefined && !caller.paused && caller.turn === turn;
     };
-    const giveUpAt = clock.now() + stalledMsMax;
     try {
-      const read = (from: Position): Promise<readonly LogEntry[]> => {
-        if (clock.now() > giveUpAt) throw new Error('the store was down for too long');
-        return log.read(jobId, from, pageEntries);
-      };
-      await appender.reached(jobId, until);
-      for (let from = after; ; ) {
-        const entries = await patiently(clock, current, () => read(from));
-        if (entries === null) return;
-        const end = entries.at(-1);
-        if (end === undefined && comparePositions(from, until) < 0) throw new Error('its log is gone');
-        const last = end === undefined || comparePositions(endOf(end), until) >= 0;
-        post(jobId, { kind: 'streamEntries', streamId, turn, entries: entries.map(logged), last });
-        if (last) return;
-        from = endOf(end);
-        await new Promise<void>(resolve => clock.defer(resolve));
-      }
+      await (read.until === null ? this.#tailFor(read, current) : this.#pagesFor(read, read.until, current));
     } catch (error) {
-      diagnostics.error('a caller cannot be given the rest of its answer', { jobId, reason: String(error) });
-      const caller = this.#callers.get(streamId);
-      if (caller !== undefined) this.cut(caller);
+      this.#parts.diagnostics.error('a caller cannot be given its answer', { jobId, reason: String(error) });
+      if (error instanceof LogCorrupt) this.refuse(streamId, 'log_corrupt', 'the log of this job cannot be read back');
+      else this.refuse(streamId, 'store_unavailable', 'the log of this job cannot be read now');
     }
+  }
+
+  async #pagesFor({ streamId, turn, jobId, after }: Read, until: Position, current: () => boolean): Promise<void> {
+    const { log, appender, clock, post } = this.#parts;
+    const giveUpAt = clock.now() + stalledMsMax;
+    const read = (from: Position): Promise<readonly LogEntry[]> => {
+      if (clock.now() > giveUpAt) throw new Error('the store was down for too long');
+      return log.read(jobId, from, pageEntries);
+    };
+    await appender.reached(jobId, until);
+    for (let from = after; ; ) {
+      const entries = await patiently(clock, current, () => read(from));
+      if (entries === null) return;
+      const end = entries.at(-1);
+      if (end === undefined && comparePositions(from, until) < 0) throw new Error('its log is gone');
+      const last = end === undefined || comparePositions(endOf(end), until) >= 0;
+      post(jobId, { kind: 'streamEntries', streamId, turn, entries: entries.map(logged), last });
+      if (last) return;
+      from = endOf(end);
+      await new Promise<void>(resolve => clock.defer(resolve));
+    }
+  }
+
+  /** Of a job that has ended, or that another router runs: its log is all there is. */
+  async #tailFor({ streamId, turn, jobId, after }: Read, current: () => boolean): Promise<void> {
+    const { tail, appender, clock, post } = this.#parts;
+    const waits = this.#callers.get(streamId)?.follow?.waits ?? true;
+    // Its last word may be on its way there.
+    await appender.settled(jobId);
+    let found = comparePositions(after, origin) > 0;
+    for await (const { entries, reachesEnd } of tail.tail(jobId, after, current)) {
+      found = true;
+      post(jobId, { kind: 'streamEntries', streamId, turn, entries: entries.map(logged), last: reachesEnd });
+      if (reachesEnd && !waits) return;
+      await new Promise<void>(resolve => clock.defer(resolve));
+    }
+    if (found || !current()) return;
+    this.refuse(
+      streamId,
+      'object_not_found',
+      'there is no such job, or its log is not kept any more (AUXOT_LOG_RETENTION)',
+    );
   }
 
   /** Once a second: heads that are due, comments that keep quiet connections alive, and deadlines the log cannot tell. */

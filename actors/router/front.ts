@@ -7,7 +7,7 @@
  */
 import { closeCodes } from '../../protocol/codes.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
@@ -15,12 +15,24 @@ import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
+import { tailByReading } from './log-tail.ts';
 import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
-import type { CallerPort, Clock, ClusterPort, Ids, KeyPort, LogPort, ShardHost, WorkerPort } from './ports.ts';
+import type {
+  CallerPort,
+  Clock,
+  ClusterPort,
+  Ids,
+  KeyPort,
+  LogPort,
+  ShardHost,
+  TailPort,
+  WorkerPort,
+} from './ports.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
+import { Sharing } from './sharing.ts';
 import { Timers } from './timers.ts';
 import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
@@ -41,6 +53,8 @@ export interface FrontOptions {
 export interface FrontParts {
   readonly clock: Clock;
   readonly log: LogPort;
+  /** How logs are followed that this router does not write; by reading them again and again where it is absent. */
+  readonly tail?: TailPort;
   readonly shards: ShardHost;
   readonly ids: Ids;
   readonly keys: KeyPort;
@@ -56,6 +70,8 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** How long the job goes on when its callers have gone, ms. */
+  readonly keepMs?: number;
 }
 
 /** Why a request is not taken in; `code` is one of codes.ts. */
@@ -87,6 +103,7 @@ export class Front {
   readonly #counts: TokenCounts;
   readonly #claims: Claims;
   readonly #membership: Membership | null;
+  readonly #sharing: Sharing | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -119,9 +136,9 @@ export class Front {
       log,
       diagnostics,
       appender: this.#appender,
-      taken: (jobId, entries) => {
+      taken: (jobId, entries, adopted) => {
         this.#jobs.add(jobId);
-        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted: true });
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted });
       },
     });
     this.#queue = new JobQueue(options, clock, this.#timers, {
@@ -136,22 +153,18 @@ export class Front {
           ...(modelFile === undefined ? {} : { modelFile }),
         }),
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
+      matched: () => this.#sharing?.look(),
+      recalled: jobId => this.#sharing?.recall(jobId),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    this.#callers = new Callers(options, { clock, log, appender: this.#appender, diagnostics, post, postLazily });
+    const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
+    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    this.#membership =
-      parts.cluster === undefined
-        ? null
-        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
-            lapsed: () => void this.#checkOwned(),
-            gone: async isGone => void (await this.#logs.takeAll(isGone)),
-            changed: () => undefined,
-          });
+    [this.#membership, this.#sharing] = parts.cluster === undefined ? [null, null] : this.#join(parts.cluster);
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -173,6 +186,7 @@ export class Front {
   async recover(): Promise<number> {
     if (this.#membership === null) return this.#logs.takeAll();
     await this.#membership.start();
+    this.#sharing?.start();
     return 0;
   }
 
@@ -187,7 +201,7 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
     const jobId = ids.jobId();
@@ -205,8 +219,24 @@ export class Front {
       deadlineAt,
       modelDefault: this.#options.modelDefault,
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(keepMs === undefined ? {} : { keepMs }),
     });
     return streamId;
+  }
+
+  /** The answer of a job that was asked for before, from where the caller stands. Returns the stream's id. */
+  followArrived(port: CallerPort, jobId: string, follow: Follow): number {
+    const at = this.#parts.clock.now();
+    const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
+    this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+    return streamId;
+  }
+
+  /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
+  cancelArrived(port: CallerPort, jobId: string): number {
+    const ours = this.#jobs.has(jobId);
+    if (ours) this.#post(jobId, { kind: 'jobCancel', at: this.#parts.clock.now(), jobId, reason: 'requested' });
+    return this.followArrived(port, jobId, { cursor: null, shape: 'standing', waits: ours });
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
@@ -218,7 +248,10 @@ export class Front {
 
   /** The caller's connection is gone, before or after its answer's end. */
   callerClosed(streamId: number): void {
-    this.#callers.close(streamId);
+    const left = this.#callers.close(streamId);
+    if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
+      if (left.follow?.waits === true) void this.#sharing?.abandon(left.jobId);
+    }
     this.#checkIdle();
   }
 
@@ -298,6 +331,7 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#sharing?.close();
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
@@ -413,7 +447,8 @@ export class Front {
         return this.#queue.withdraw(effect.workerId);
       }
       case 'enqueueJob':
-        return this.#queue.enqueue(effect);
+        this.#queue.enqueue(effect);
+        return this.#sharing?.arrived(effect.jobId);
       case 'dequeueJob':
         return this.#queue.dequeue(effect.jobId);
       case 'freeSlot':
@@ -453,8 +488,8 @@ export class Front {
       inputs.push({ kind: 'jobRestored', at, jobId, entries, ...(workerId === undefined ? {} : { workerId }) });
       known.add(jobId);
     }
-    for (const { jobId, opened } of [...this.#callers]) {
-      if (!mine(jobId) || known.has(jobId)) continue;
+    for (const { jobId, opened, follow } of [...this.#callers]) {
+      if (!mine(jobId) || known.has(jobId) || follow !== undefined) continue;
       // A job that has ended, and a caller that has yet to read its answer; or no log at all yet.
       const entries = opened ? await this.#logs.read(jobId) : [];
       if (entries !== null && entries.length === 0) continue;
@@ -463,10 +498,14 @@ export class Front {
     }
     // From here on without a pause: what happens to a caller now comes after what is said here.
     for (const caller of this.#callers) {
-      if (!known.has(caller.jobId)) continue;
+      if (!(known.has(caller.jobId) || (caller.follow !== undefined && mine(caller.jobId)))) continue;
       caller.turn += 1;
-      const { streamId, turn, jobId, sent, opened, paused } = caller;
-      inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      const { streamId, turn, jobId, sent, opened, paused, follow } = caller;
+      if (follow === undefined) inputs.push({ kind: 'streamRestored', streamId, turn, jobId, sent, opened });
+      else {
+        const cursor = sent === null ? follow.cursor : { position: sent, frames: null };
+        inputs.push({ kind: 'streamFollows', streamId, turn, jobId, follow: { ...follow, cursor } });
+      }
       if (paused) inputs.push({ kind: 'streamPaused', streamId, turn });
     }
     return inputs;
@@ -477,7 +516,8 @@ export class Front {
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived') this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+      this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -490,22 +530,43 @@ export class Front {
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     if (this.#logs.lost(jobId)) return;
+    if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
-    this.#jobs.delete(jobId);
-    this.#timers.disarm(`job:${jobId}`);
-    this.#timers.disarm(`patience:${jobId}`);
-    this.#post(jobId, { kind: 'jobFenced', jobId });
-    const workerId = this.#queue.holder(jobId);
-    if (workerId === undefined) this.#queue.dequeue(jobId);
-    else {
-      this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
-      this.#queue.free(jobId, workerId);
-    }
+    this.#drop(jobId);
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
   }
 
-  /** This router was away for so long that others may write its jobs' logs. */
+  /** What this router does with the others on its store. */
+  #join(cluster: ClusterPort): [Membership, Sharing] {
+    const { clock, diagnostics } = this.#parts;
+    const { boot } = this.#options.writer;
+    const sharing = new Sharing(boot, cluster, clock, diagnostics, {
+      others: () => membership.others,
+      free: () => this.#queue.slots,
+      lend: () => this.#queue.lend(),
+      putBack: jobId => this.#queue.putBack(jobId),
+      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
+      letGo: jobId => this.#letGo(jobId),
+      abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+    });
+    const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
+      lapsed: () => void this.#checkOwned(),
+      changed: () => {
+        sharing.look();
+        // Word of a job that was taken may have been lost with the router that took it.
+        void this.#checkOwned();
+      },
+      gone: async isGone => {
+        await this.#logs.takeAll(isGone);
+        await sharing.inherit(isGone);
+      },
+    });
+    return [membership, sharing];
+  }
+
+  /** Whether others have taken jobs that this router holds to be its own. */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
@@ -514,11 +575,37 @@ export class Front {
       clock,
       () => true,
       () => cluster.epochs(jobs),
-    ).catch(() => null);
+    ).catch(() => []);
     for (const [i, jobId] of jobs.entries()) {
       const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
+  #letGo(jobId: string): void {
+    this.#parts.log.letGo(jobId);
+    this.#appender.forget(jobId);
+    this.#drop(jobId);
+    for (const caller of this.#callers) {
+      if (caller.jobId !== jobId) continue;
+      const { streamId, turn, follow, paused } = this.#callers.follow(caller);
+      this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+      if (paused) this.#post(jobId, { kind: 'streamPaused', streamId, turn });
+    }
+    this.#checkIdle();
+  }
+
+  /** The job is nobody's business here any more, but for its callers. */
+  #drop(jobId: string): void {
+    this.#jobs.delete(jobId);
+    this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
+    this.#post(jobId, { kind: 'jobFenced', jobId });
+    const workerId = this.#queue.holder(jobId);
+    if (workerId === undefined) return this.#queue.dequeue(jobId);
+    this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
+    this.#queue.free(jobId, workerId);
   }
 
   #failJob(jobId: string, code: string, message: string): void {

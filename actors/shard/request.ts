@@ -4,9 +4,16 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
+import { parseResponseRequest } from '../../protocol/responses-api.ts';
 
 export type ReadBody =
-  | { readonly ok: true; readonly request: JobRequest; readonly answer: AnswerShape }
+  | {
+      readonly ok: true;
+      readonly request: JobRequest;
+      readonly answer: AnswerShape;
+      /** The job goes on without its caller. */
+      readonly background?: boolean;
+    }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -43,5 +50,7 @@ function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
       return parseChatRequest(body, { modelDefault });
     case 'anthropic.messages':
       return parseMessageRequest(body);
+    case 'openai.responses':
+      return parseResponseRequest(body, { modelDefault });
   }
 }

@@ -23,7 +23,7 @@ import {
 } from '../../machines/job.decide.ts';
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
 import { hasSaid, idsFor } from '../../machines/job.output.ts';
-import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
@@ -113,6 +113,8 @@ export class Shard {
         return this.#jobFenced(input.jobId);
       case 'streamClosed':
         return this.#streamClosed(input);
+      case 'streamFollows':
+        return this.#streamFollows(input);
       case 'streamDue':
         this.#effects.push(...this.#streams.openEarly(input.streamId));
         return;
@@ -131,6 +133,7 @@ export class Shard {
         if (input.key.startsWith('job:')) return this.#decided(input.key.slice(4), job => expireJob(job, input.at));
         if (input.key.startsWith('patience:'))
           return this.#decided(input.key.slice(9), job => endPatience(job, input.at));
+        if (input.key.startsWith('keep:')) return this.#keptLongEnough(input.key.slice(5), input.at);
         return this.#workers.take(input);
       case 'workerOpened':
       case 'workerFrame':
@@ -149,8 +152,8 @@ export class Shard {
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
       return;
     }
-    const { at, jobId, writer, deadlineAt, idempotency, requestId } = input;
-    const { request, answer } = parsed;
+    const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
+    const { request, answer, background = false } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
       at,
@@ -163,6 +166,8 @@ export class Shard {
       answer,
       requestId,
       ...(idempotency === undefined ? {} : { idempotency }),
+      ...(background ? { background } : {}),
+      ...(keepMs > 0 ? { keepMs } : {}),
     };
     const [job, actions] = begin(submitted);
     const live: LiveJob = { job, draft: null, chunk: null };
@@ -339,31 +344,56 @@ export class Shard {
     this.#touched.delete(live);
   }
 
-  #streamClosed({ streamId, jobId, at }: Input<'streamClosed'>): void {
+  /** A caller wants the answer of a job that was asked for before. What this shard does not hold, the log can tell. */
+  #streamFollows({ streamId, turn, jobId, follow }: Input<'streamFollows'>): void {
+    // The stream of a later turn stands here already: this input was given again after a death.
+    if (this.#streams.knows(streamId, turn)) return;
+    const live = this.#jobs.get(jobId);
+    if (live === undefined) this.#streams.awaitLog(streamId, turn, jobId, follow);
+    else this.#chunkOf(live).effects.push(...this.#streams.join(streamId, turn, live.job.submitted, follow));
+    const until = live === undefined ? null : live.job.position;
+    this.#effects.push({ kind: 'read', streamId, turn, jobId, after: origin, until });
+  }
+
+  #streamClosed({ streamId, jobId, at, looked }: Input<'streamClosed'>): void {
     this.#streams.close(streamId);
     const live = this.#jobs.get(jobId);
     if (live === undefined) return;
-    if (!isOver(live.job) && !this.#streams.watched(jobId)) {
-      this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
-    }
+    if (looked !== true && !isOver(live.job) && !this.#streams.watched(jobId)) this.#abandoned(live, at);
     this.#forgetIfDone(live);
+  }
+
+  /** Nobody wants the job's answer any more, unless it was asked to wait for its callers. */
+  #abandoned({ job }: LiveJob, at: number): void {
+    const { jobId, background = false, keepMs = 0 } = job.submitted;
+    if (background) return;
+    if (keepMs > 0) this.#effects.push({ kind: 'armTimer', key: `keep:${jobId}`, at: at + keepMs });
+    else this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
+  }
+
+  #keptLongEnough(jobId: string, at: number): void {
+    // Somebody has come back: the time starts anew when they go.
+    if (!this.#streams.watched(jobId)) this.#decided(jobId, job => cancelJob(job, 'caller_gone', at), at);
   }
 
   #streamEntries({ streamId, turn, entries, last }: Input<'streamEntries'>): void {
     const jobId = this.#streams.jobOf(streamId);
-    const live = jobId === null ? undefined : this.#jobs.get(jobId);
-    if (live === undefined) return;
+    if (jobId === null) return;
+    const live = this.#streams.tails(streamId) ? undefined : this.#jobs.get(jobId);
+    const effects = this.#streams.catchUp(streamId, turn, [...positioned(entries)], last);
+    if (live === undefined) this.#effects.push(...effects);
     // The end of it tells of events that are on their way to the log: it waits for them, as if they happened now.
-    this.#chunkOf(live).effects.push(...this.#streams.catchUp(streamId, turn, positioned(entries), last));
+    else this.#chunkOf(live).effects.push(...effects);
   }
 
   #streamWoken({ streamId, turn, sent }: Input<'streamWoken'>): void {
     const jobId = this.#streams.jobOf(streamId);
-    const live = jobId === null ? undefined : this.#jobs.get(jobId);
-    if (jobId === null || live === undefined) return;
+    if (jobId === null) return;
+    const live = this.#streams.tails(streamId) ? null : this.#jobs.get(jobId);
+    if (live === undefined) return;
     const after = this.#streams.wake(streamId, turn, sent);
     if (after === null) return;
-    this.#effects.push({ kind: 'read', streamId, turn, jobId, after, until: live.job.position });
+    this.#effects.push({ kind: 'read', streamId, turn, jobId, after, until: live?.job.position ?? null });
   }
 
   #jobRestored({ jobId, entries, adopted, at, workerId }: Input<'jobRestored'>): void {
@@ -374,14 +404,15 @@ export class Shard {
     this.#touched.add(live);
     this.#streams.remember(jobId, [...positioned(entries)]);
     // Nothing of this needs an event to be acknowledged first: the log it follows from is.
-    const again = adopted === true && job.state.value === 'orphaned';
+    const lost = adopted === 'inherited' || (adopted === 'offered' && isRunning(job));
+    const again = lost && job.state.value === 'orphaned';
     for (const action of owed(job)) {
       // After a restart all workers are away: how long a lost one is waited for counts from now.
       if (!again || action.type === 'armDeadline') this.#effects.push(...effectsOf(action, job));
     }
     // A worker lost since a shard died is no matter of this: word of it is among the inputs that come next, behind the
     // frames that it sent before.
-    if (adopted === true) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
+    if (lost) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
   }
 
   /** A job whose log cannot be read back: nothing of it is held any more. Its callers are refused. */
@@ -469,6 +500,7 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
     case 'finishJob':
       return [
         { kind: 'disarmTimer', key: `job:${params.jobId}` },
+        ...(job.submitted.keepMs === undefined ? [] : [{ kind: 'disarmTimer', key: `keep:${params.jobId}` } as const]),
         { kind: 'retireJob', jobId: params.jobId },
       ];
   }

@@ -13,6 +13,7 @@ export const dialWs: Dial = (url, events) => {
     maxPayload: messageBytesMax,
     perMessageDeflate: false, // the reference never offers it, and tokens do not get smaller
     followRedirects: false,
+    skipUTF8Validation: true, // bytes that are no UTF-8 become U+FFFD, and cost no connection (PROTOCOL.md §2)
   });
   let trouble = '';
   let wasOpen = false;
