@@ -57,7 +57,7 @@ export const claude: CliDriver = {
   refuses: () => null,
 
   launch(job: CliJob): Launch {
-    const { conversation, place, tools, builtins, model, toolServer, flags } = job;
+    const { conversation, place, tools, builtins, model, toolServer, flags, env } = job;
     const args = ['--print', '--verbose', '--output-format', 'stream-json', '--input-format', 'stream-json'];
     args.push('--include-partial-messages');
     if (flags.has('--setting-sources')) args.push('--setting-sources', '');
@@ -80,6 +80,8 @@ export const claude: CliDriver = {
       args,
       env: {
         ...fixedEnv,
+        // Whoever asked tries again, and the router elsewhere; its ten times take minutes.
+        CLAUDE_CODE_MAX_RETRIES: env.CLAUDE_CODE_MAX_RETRIES ?? '2',
         CLAUDE_CONFIG_DIR: place.config,
         ...(budget === undefined ? {} : { MAX_THINKING_TOKENS: String(budget) }),
         ...(job.maxTokens === undefined ? {} : { CLAUDE_CODE_MAX_OUTPUT_TOKENS: String(job.maxTokens) }),

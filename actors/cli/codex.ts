@@ -14,6 +14,23 @@ type Fields = Readonly<Record<string, unknown>>;
 
 const provider = 'auxot';
 
+/** What it would offer its model beside the caller's tools. */
+const shellFeatures = ['shell_tool', 'unified_exec', 'view_image'];
+const otherFeatures = [
+  'apps',
+  'goals',
+  'hooks',
+  'multi_agent',
+  'plugins',
+  'remote_plugin',
+  'skill_search',
+  'sleep_tool',
+  'tool_suggest',
+];
+const off = (feature: string): string => `features.${feature}=false`;
+const runsCommands = (builtins: readonly string[]): boolean =>
+  builtins.includes('shell') || builtins.includes('workspace-write');
+
 export const codex: CliDriver = {
   name: 'codex',
   title: 'Codex',
@@ -28,7 +45,7 @@ export const codex: CliDriver = {
 
   refuses: () => null,
 
-  launch({ place, env }: CliJob): Launch {
+  launch({ place, env, builtins }: CliJob): Launch {
     // With a key there is no login: the key is named, not shown, on the command line.
     const { OPENAI_API_KEY: key, OPENAI_BASE_URL: url = 'https://api.openai.com/v1' } = env;
     const settings =
@@ -39,6 +56,13 @@ export const codex: CliDriver = {
             `model_providers.${provider}={name="OpenAI API",base_url=${JSON.stringify(url)},env_key="OPENAI_API_KEY",wire_api="responses"}`,
           ];
     settings.push('web_search="disabled"', 'history.persistence="none"', 'analytics.enabled=false');
+    settings.push(
+      'skills.bundled.enabled=false',
+      'include_permissions_instructions=false',
+      'include_environment_context=false',
+      ...otherFeatures.map(off),
+    );
+    if (!runsCommands(builtins)) settings.push(...shellFeatures.map(off));
     return {
       args: ['app-server', ...settings.flatMap(setting => ['--config', setting])],
       env: { CODEX_HOME: place.config },
@@ -55,6 +79,8 @@ class CodexListener implements Listener {
   readonly #job: CliJob;
   readonly #tools: ReadonlySet<string>;
   #thread = '';
+  /** Calls of the history: these are told as well, when the turn begins. */
+  readonly #told: ReadonlySet<string>;
   #calls = 0;
   #said = false;
   #newMessage = false;
@@ -63,6 +89,8 @@ class CodexListener implements Listener {
   constructor(job: CliJob) {
     this.#job = job;
     this.#tools = new Set(job.tools.map(({ name }) => name));
+    const { history } = job.conversation;
+    this.#told = new Set(history.flatMap(turn => (turn.role === 'assistant' ? turn.calls.map(({ id }) => id) : [])));
     const clientInfo = { name: 'auxot_worker', title: 'Auxot worker', version: '1' };
     const capabilities = { experimentalApi: true, requestAttestation: false };
     this.opening = [request('initialize', { clientInfo, capabilities })];
@@ -117,7 +145,6 @@ class CodexListener implements Listener {
 
   #threadParams(): object {
     const { conversation, model, tools, builtins, place } = this.#job;
-    const runs = builtins.includes('shell') || builtins.includes('workspace-write');
     return {
       ...(model === '' ? {} : { model }),
       cwd: place.work,
@@ -125,7 +152,7 @@ class CodexListener implements Listener {
       approvalPolicy: 'never',
       sandbox: builtins.includes('workspace-write') ? 'workspace-write' : 'read-only',
       baseInstructions: conversation.system === '' ? 'You are a helpful assistant.' : conversation.system,
-      ...(runs ? {} : { environments: [] }),
+      ...(runsCommands(builtins) ? {} : { environments: [] }),
       dynamicTools: tools.map(({ name, description, schema }) => ({
         type: 'function',
         name,
@@ -162,7 +189,8 @@ class CodexListener implements Listener {
   }
 
   #item({ type, name, call_id: id, arguments: args }: Fields): CliSaying[] {
-    if (type !== 'function_call' || typeof name !== 'string' || !this.#tools.has(name)) return [];
+    if (type !== 'function_call' || this.#told.has(String(id)) || typeof name !== 'string' || !this.#tools.has(name))
+      return [];
     this.#calls += 1;
     return [
       { kind: 'callBegun' },
