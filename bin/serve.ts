@@ -152,14 +152,14 @@ async function closeStore(store: Store): Promise<void> {
 }
 
 function workerPolicy({ policy }: RouterConfig) {
-  const { mode, model, quantization, ctxSize, maxParallel, cliType, cliTools } = policy;
+  const { mode, model, quantization, ctxSize, maxParallel, cliType, cliTools, capabilities } = policy;
   return {
     ...(mode === 'cli' ? { worker_type: 'cli', cli_type: cliType, builtin_tools: [...cliTools] } : {}),
     model_name: model,
     quantization: quantization ?? '',
     context_size: ctxSize,
     max_parallelism: maxParallel,
-    capabilities: mode === 'cli' ? ['chat', 'reasoning', 'code'] : ['chat'],
+    capabilities: [...capabilities],
   };
 }
 

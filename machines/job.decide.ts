@@ -184,7 +184,9 @@ function unsaid(whole: string, said: string): string {
 /** Ids may be empty or repeat (some engines do that): every call gets its own. */
 function toolCallsOf(frame: CompleteFrame, job: Job): ToolCall[] {
   const taken = new Set<string>();
-  return (frame.tool_calls ?? []).map((call, index) => {
+  // A worker of version 1 is not told that the caller wants one at most.
+  const callsMax = job.submitted.request.parallelToolCalls === false ? 1 : undefined;
+  return (frame.tool_calls ?? []).slice(0, callsMax).map((call, index) => {
     const wanted = call.id ?? '';
     const id = wanted !== '' && !taken.has(wanted) ? wanted : `call_${job.submitted.jobId.slice(-16)}_${index}`;
     taken.add(id);

@@ -6,6 +6,7 @@
  * because callers' libraries add some all the time. `null` means absent, except inside schemas, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
+import { answerGrammar } from './answer-grammar.ts';
 import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest } from './job-events.ts';
 import { readMessages } from './openai-api.messages.ts';
@@ -141,13 +142,19 @@ export function parseChatRequest(
   if (!messages.ok) return messages;
   const tools = readTools(given, honours);
   if (!tools.ok) return tools;
+  const responseFormat = given.response_format?.type === 'text' ? undefined : given.response_format;
+  const form = answerGrammar({ ...tools.value, responseFormat });
+  if (!form.ok) {
+    const param = form.param.startsWith('response_format') ? 'response_format' : form.param;
+    return { ...unsupported(form.param, form.why), param };
+  }
   const model = given.model === undefined || given.model === '' ? modelDefault : given.model;
   const request = defined<JobRequest>({
     model,
     messages: messages.value,
     ...tools.value,
     ...sampling(given),
-    responseFormat: given.response_format?.type === 'text' ? undefined : given.response_format,
+    responseFormat,
     reasoningEffort: given.reasoning_effort?.toLowerCase(),
     templateOptions: given.chat_template_kwargs,
   });

@@ -5,6 +5,7 @@
  * output never came back can be given to the shard's successor. Time and ids are in the inputs: a shard has none.
  */
 import type { CodeName } from './codes.ts';
+import type { Feature, Offered } from './features.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
 import type { JobMark } from './worker-frames.parts.ts';
@@ -55,6 +56,8 @@ export type ShardInput =
       readonly deadlineAt: number;
       /** Shown when the request names no model. */
       readonly modelDefault: string;
+      /** What connected workers can do. */
+      readonly offered?: Offered;
       readonly idempotency?: string;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
@@ -326,6 +329,8 @@ export type Effect =
       readonly continues?: boolean;
       /** A worker with this model file goes on exactly, so it is preferred. */
       readonly modelFile?: string;
+      /** Only a worker that offers all of these may have it. */
+      readonly needs?: readonly Feature[];
       /** Not given to a worker before; the one that had it may come back until then. */
       readonly notBeforeAt?: number;
     }
@@ -358,6 +363,7 @@ export interface WorkerOffer {
   readonly protocol: number;
   readonly workerInstance?: string;
   readonly modelFile?: string;
+  readonly features?: readonly Feature[];
 }
 
 export interface ShardBatch {

@@ -59,6 +59,8 @@ export const Hello = Type.Object({
   ready: Optional(Flag),
   /** Hash of the model file: workers with the same one continue each other's jobs by token ids. */
   model_file: Optional(Text),
+  /** What it can do beyond plain answers (features.ts); those not named here, it cannot. */
+  features: Optional(Type.Array(Text)),
   /** Jobs that a worker that redials still holds. */
   jobs: Optional(Type.Array(JobMark)),
   /** Of a tools worker that redials: the tool jobs that it runs, or whose results are not acknowledged. */
@@ -87,8 +89,9 @@ export const HeartbeatAck = Type.Object({ type: Literal('heartbeat_ack') });
 export const Config = Type.Object({
   type: Literal('config'),
   capabilities: Capabilities,
-  /** Version 2. */
+  /** Version 2, as everything below. */
   model_file: Optional(Text),
+  features: Optional(Type.Array(Text)),
 });
 export const ConfigAck = Type.Object({ type: Literal('config_ack'), success: Flag, error: Optional(Text) });
 export const PolicyUpdate = Type.Object({ type: Literal('policy_update'), policy: Optional(Policy) });

@@ -81,6 +81,13 @@ const essence = ({ finishReason, text, reasoning, toolCalls, stopSequence, usage
   thought: usage.reasoning,
 });
 
+const city = { type: 'object', properties: { city: { type: 'string', maxLength: 12 }, hot: { type: 'boolean' } } };
+const asCity = {
+  messages: [{ role: 'user', content: 'Which city?' }],
+  responseFormat: { type: 'json_schema', json_schema: { name: 'c', schema: { ...city, required: ['city', 'hot'] } } },
+};
+const forced = { toolChoice: 'required' };
+
 const step = process.env.EVERY_TOKEN === '1' ? 1 : 11;
 
 for (const [what, job] of [
@@ -88,6 +95,9 @@ for (const [what, job] of [
   ['a thought', jobOf('thinking')],
   ['a tool call being written', jobOf('tool call')],
   ['JSON', jobOf('json')],
+  ['JSON of a schema', jobOf('json', asCity)],
+  ['JSON of a schema behind a thought', jobOf('thinking', { ...asCity, messages: jobOf('thinking').messages })],
+  ['a call that is forced', jobOf('tool call', forced)],
   ['an answer that a stop text ends, cut inside the stop text too', jobOf('count', { stop: [', 3'] })],
   ['an answer that ends at its limit', jobOf('story', { maxTokens: 40 })],
   [
@@ -140,6 +150,17 @@ test('a thought goes on by text, open or done', async () => {
     assert.is(joined([...before, ...pieces], 'reasoning'), result.reasoning);
     assert.is(joined([...before, ...pieces], 'text'), result.text);
     assert.is(result.text, whole.result.text);
+  }
+});
+
+test('JSON of a schema goes on by text, in the middle of its grammar', async () => {
+  const job = jobOf('json', asCity);
+  const whole = await run(job);
+  for (let cut = 1; cut < whole.pieces.length; cut += 3) {
+    const before = whole.pieces.slice(0, cut);
+    const { pieces, result } = await run({ ...job, resume: pointBehind(before, false) });
+    assert.is(joined([...before, ...pieces], 'text'), result.text);
+    assert.equal(Object.keys(JSON.parse(result.text)), ['city', 'hot']);
   }
 });
 

@@ -7,6 +7,7 @@
  * E3. Nothing is lost silently: a prompt that does not fit is refused with the numbers, an answer that meets the end of
  *     the context finishes with `length`.
  */
+import type { Feature } from '../../protocol/features.ts';
 import type { Usage } from '../../protocol/job-events.ts';
 
 export interface EngineOptions {
@@ -34,6 +35,8 @@ export interface EngineInfo {
   readonly parameters: string;
   /** Digest of the model file: equal digests mean that tokens may be carried from one worker to another. */
   readonly modelFile: string;
+  /** What it can do beyond plain answers. */
+  readonly features: readonly Feature[];
   readonly threads: number;
   readonly gpu: string;
 }
@@ -65,6 +68,10 @@ export interface EngineJob extends Sampling {
   /** Messages in their OpenAI shape. */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
+  readonly toolChoice?: unknown;
+  /** `{type: 'json_object'}` or `{type: 'json_schema', json_schema: {schema, …}}`: the answer is JSON, by grammar. */
+  readonly responseFormat?: unknown;
   /** False: the answer ends after its first tool call. */
   readonly parallelToolCalls?: boolean | undefined;
   readonly stop?: readonly string[] | undefined;

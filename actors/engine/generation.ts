@@ -6,6 +6,7 @@ import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { type Answer, answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
+import type { Guide } from './guide.ts';
 import { evaluatePrompt } from './prompt.ts';
 import { penaltyTokens, samplingOptions } from './sampling.ts';
 
@@ -22,6 +23,7 @@ export async function runJob(
   sequence: LlamaContextSequence,
   job: EngineJob,
   { prompt, tokens, promptLength }: PromptTokens,
+  guide: Guide | null,
   hooks: GenerateHooks,
 ): Promise<EngineResult> {
   const startedAt = performance.now();
@@ -57,6 +59,8 @@ export async function runJob(
       durationMs: Math.round(performance.now() - startedAt),
     };
   }
+  // From text, the border between prompt and answer may lie inside a token: then the answer's own tokens are heard.
+  guide?.hear(resume === undefined ? [] : (wordsOf(model, resume, prompt) ?? sampled));
   const evaluated = await evaluatePrompt(sequence, tokens, hooks);
   const cached = Math.min(evaluated.cached, promptLength);
 
@@ -64,6 +68,7 @@ export async function runJob(
   const sampling = samplingOptions(model, { ...job, seed }, () => sampled.slice(-penaltyTokens));
   const iterator = sequence.evaluate(evaluated.rest, {
     ...sampling,
+    ...(guide === null ? {} : { grammarEvaluationState: guide.state }),
     yieldEogToken: true,
     contextShift: { strategy: noShift },
   });
@@ -107,6 +112,11 @@ export const startsInThought = (prompt: string): boolean => /<think>\s*$/.test(p
 function restored(said: Answer, resume: ResumePoint, prompt: string): boolean {
   if (resume.ids !== null) return said.restore(resume.ids);
   return said.restoreText(writtenSoFar(resume, startsInThought(prompt)), resume.reasoningTokens);
+}
+
+/** Of what is gone on with from its text. */
+function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string): Token[] | null {
+  return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt)), true) : null;
 }
 
 /** The types that the schemas of a job's tools name for a parameter. */

@@ -20,6 +20,7 @@ import {
   type ResumePoint,
 } from './engine.ts';
 import { noShift, runJob, startsInThought } from './generation.ts';
+import { openGuides } from './guide.ts';
 import { readModelFile } from './model-file.ts';
 import { openSlots } from './slots.ts';
 
@@ -62,6 +63,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
   );
 
   const slots = openSlots(sequences, waitersMax);
+  const guides = openGuides(llama, model);
   const metadata = model.fileInfo.metadata;
   const template = chatTemplate({
     source: metadata.tokenizer?.chat_template ?? null,
@@ -76,6 +78,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     vramGb: await vramGb(llama),
     parameters: metadata.general?.size_label ?? '',
     modelFile: file.digest,
+    features: ['response_format', 'tool_choice'],
     threads,
     gpu: String(llama.gpu),
   };
@@ -92,9 +95,10 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
           `the prompt has ${asked.length} tokens, but this worker's context holds ${context.contextSize} and the answer needs room in it: shorten the messages`,
         );
       }
+      const guide = await guides(job, startsInThought(prompt));
       const sequence = await slots.acquire(tokens, hooks.signal);
       try {
-        return await runJob(model, sequence, job, { prompt, tokens, promptLength: asked.length }, hooks);
+        return await runJob(model, sequence, job, { prompt, tokens, promptLength: asked.length }, guide, hooks);
       } catch (error) {
         // After a failed evaluation nobody knows what the slot holds.
         if (!hooks.signal.aborted) await sequence.clearHistory();

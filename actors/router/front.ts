@@ -6,6 +6,7 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
+import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
 import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
@@ -218,6 +219,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
     });
@@ -297,6 +299,12 @@ export class Front {
     const { workers, slots, held, waiting } = this.#queue.counts;
     const { working } = this.#appender;
     return { working, workers, slots, active: held, queued: waiting, streams: this.#callers.size };
+  }
+
+  /** Features of connected workers, each set once. */
+  #offered(): Offered {
+    const sets = new Map(this.offers().map(({ features = [] }) => [String(features), features]));
+    return [...sets.values()];
   }
 
   /** What connected workers offer. */

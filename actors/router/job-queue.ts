@@ -101,13 +101,13 @@ export class JobQueue {
   /** Before its `notBeforeAt` a job is not here: it is put in by a timer of its own (`enqueueLater`). */
   enqueue(effect: Extract<Effect, { kind: 'enqueueJob' }>): void {
     const at = this.#clock.now();
-    const { jobId, model, priority, again, continues = false, modelFile = null, notBeforeAt = 0 } = effect;
+    const { jobId, model, priority, again, continues = false, modelFile = null, needs = [], notBeforeAt = 0 } = effect;
     if (notBeforeAt > at) {
       this.#later.set(jobId, effect);
       return this.#timers.arm(`standby:${jobId}`, notBeforeAt);
     }
     if (this.#lent.has(jobId)) return;
-    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile } as const;
+    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile, needs } as const;
     const { queue, refusal } = obey(this.#queue, command);
     this.#queue = queue;
     switch (refusal?.code) {

@@ -2,6 +2,7 @@
 import { refusalOf } from '../../machines/answer.ts';
 import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
+import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { parseResponseRequest } from '../../protocol/responses-api.ts';
@@ -23,12 +24,19 @@ export interface RequestBytes {
   readonly body: Uint8Array;
   readonly modelDefault: string;
   readonly requestId: string;
+  /** What connected workers can do; with none connected, whoever comes may do anything. */
+  readonly offered?: Offered;
 }
 
-export function readRequest({ api, body, modelDefault, requestId }: RequestBytes): ReadBody {
+export function readRequest({ api, body, modelDefault, requestId, offered = [] }: RequestBytes): ReadBody {
   const value = readJson(body);
-  const parsed = value.ok ? parse(api, value.value, modelDefault) : value;
-  return parsed.ok ? parsed : { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
+  const parsed = value.ok ? parse(api, value.value, modelDefault, offered) : value;
+  if (!parsed.ok) return { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
+  const missing = featureMissing(featuresNeeded(parsed.request), offered);
+  if (missing === null) return parsed;
+  // Each part of it some worker can do, but none can do all of them.
+  const message = `${missing} is not supported together with what else the request asks for: no connected worker offers both`;
+  return { ok: false, answer: refusalOf(api, { code: 'unsupported_parameter', message, param: missing, requestId }) };
 }
 
 type ReadJson = { readonly ok: true; readonly value: unknown } | ({ readonly ok: false } & Refusal);
@@ -44,13 +52,14 @@ export function readJson(bytes: Uint8Array): ReadJson {
   }
 }
 
-function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
+function parse(api: AnswerShape['api'], body: unknown, modelDefault: string, offered: Offered) {
+  const honours = featuresOffered(offered);
   switch (api) {
     case 'openai.chat':
-      return parseChatRequest(body, { modelDefault });
+      return parseChatRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
-      return parseMessageRequest(body);
+      return parseMessageRequest(body, { honours });
     case 'openai.responses':
-      return parseResponseRequest(body, { modelDefault });
+      return parseResponseRequest(body, { modelDefault, honours });
   }
 }

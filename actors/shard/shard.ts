@@ -24,6 +24,7 @@ import {
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
 import { hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
@@ -462,11 +463,13 @@ export class Shard {
 function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   switch (type) {
     case 'requestWorker':
-      return [{ kind: 'enqueueJob', ...params }];
+      return [{ kind: 'enqueueJob', ...params, ...needsOf(job) }];
     case 'requestStandby': {
       const { modelFile } = job.output;
       const prefers = modelFile === null ? {} : { modelFile };
-      return [{ kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers }];
+      return [
+        { kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers, ...needsOf(job) },
+      ];
     }
     case 'withdrawRequest':
       return [{ kind: 'dequeueJob', ...params }];
@@ -504,6 +507,11 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
         { kind: 'retireJob', jobId: params.jobId },
       ];
   }
+}
+
+function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly Feature[] } {
+  const needs = featuresNeeded(request);
+  return needs.length === 0 ? {} : { needs };
 }
 
 /** What the next worker is told of the answer so far. */

@@ -41,6 +41,7 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
     vramGb: 0,
     parameters: '1M',
     modelFile: 'sha256:00',
+    features: [],
     threads: 1,
     gpu: 'false',
   };
@@ -368,10 +369,10 @@ test('a job that fails says why, with a code', () =>
     const error = await next('error');
     assert.equal([error.job_id, error.attempt, error.code], ['j1', 1, 'context_length_exceeded']);
     assert.match(error.error, '3000');
-    send({ ...job, job_id: 'j2', response_format: { type: 'json_object' } });
+    send({ ...job, job_id: 'j2', n: 2 });
     const refused = await next('error');
     assert.equal([refused.job_id, refused.code], ['j2', 'invalid_request']);
-    assert.match(refused.error, 'response_format');
+    assert.match(refused.error, 'n: ');
   }));
 
 test('the same job twice is one job; a newer attempt takes its place, and nothing more is said about the older', () =>

@@ -97,7 +97,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
         protocol_version: protocolVersion,
         instance_id: options.instanceId,
         ready: info !== null,
-        ...(info === null ? {} : { model_file: info.modelFile }),
+        ...(info === null ? {} : { model_file: info.modelFile, features: [...info.features] }),
         ...(held.length === 0 ? {} : { jobs: held }),
       };
     },
@@ -209,7 +209,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     if (link.state !== 'open' || stopping) return;
     const info = engine?.info ?? null;
     if (isReady() && info !== null) {
-      const modelFile = link.version === 1 ? {} : { model_file: info.modelFile };
+      const modelFile = link.version === 1 ? {} : { model_file: info.modelFile, features: [...info.features] };
       link.send({ type: 'config', capabilities: capabilitiesOf(info, policy), ...modelFile });
       report('ready');
     } else if (link.version === 1) {

@@ -11,6 +11,8 @@ export function engineJob(frame: JobFrame): EngineJob {
   return {
     messages: frame.messages,
     tools: frame.tool_choice === 'none' ? [] : frame.tools,
+    toolChoice: frame.tool_choice,
+    responseFormat: frame.response_format,
     parallelToolCalls: frame.parallel_tool_calls,
     stop: frame.stop,
     maxTokens: frame.max_tokens,
@@ -37,20 +39,10 @@ const resumePoint = ({ text, reasoning, tokens, reasoning_tokens, ids }: Resume)
   ids: ids ?? null,
 });
 
-function refuseUnsupported({ response_format, tool_choice, n, logprobs, top_logprobs }: JobFrame): void {
-  const format = fieldOf(response_format, 'type');
-  if (response_format !== undefined && format !== 'text') {
-    throw unsupported('response_format', `type ${JSON.stringify(format)}`, 'text');
-  }
-  if (tool_choice !== undefined && tool_choice !== 'auto' && tool_choice !== 'none') {
-    throw unsupported('tool_choice', JSON.stringify(tool_choice), 'auto and none');
-  }
+function refuseUnsupported({ n, logprobs, top_logprobs }: JobFrame): void {
   if (n !== undefined && n > 1) throw unsupported('n', String(n), '1');
   if (logprobs === true || (top_logprobs ?? 0) > 0) throw unsupported('logprobs', 'true', 'false');
 }
 
 const unsupported = (field: string, given: string, can: string): EngineError =>
   new EngineError('unsupported_parameter', `${field}: this worker cannot do ${given}, only ${can}`);
-
-const fieldOf = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null && name in value ? (value as Record<string, unknown>)[name] : undefined;
