@@ -52,6 +52,7 @@ export const claude: CliDriver = {
   needs: ['--print', '--output-format', '--input-format', '--include-partial-messages', '--strict-mcp-config'],
   passes: [/^ANTHROPIC_/, /^CLAUDE_CODE_/, /^API_TIMEOUT_MS$/, /^DISABLE_PROMPT_CACHING/, /^AWS_/, /^GOOGLE_/, /^MCP_/],
   login: { variable: 'CLAUDE_CONFIG_DIR', folder: '.claude', file: '.credentials.json' },
+  features: ['images'],
   toolsByMcp: true,
 
   refuses: () => null,

@@ -6,6 +6,7 @@
  * D2. A driver tells an answer from an error. What the program prints as text when its provider refuses is an error.
  * D3. What the program cannot do is refused by the field's name, before anything is started.
  */
+import type { Feature } from '../../protocol/features.ts';
 import type { EngineCode, EngineJob } from '../engine/engine.ts';
 import type { Conversation } from './conversation.ts';
 import type { Place } from './places.ts';
@@ -94,6 +95,8 @@ export interface CliDriver {
   readonly passes: readonly RegExp[];
   /** A login kept in files: from the operator's home to the job's, as [variable of the folder, folder, file]. */
   readonly login: { readonly variable: string; readonly folder: string; readonly file: string };
+  /** What it can do beyond plain answers and tools. */
+  readonly features: readonly Feature[];
   /** Whether caller tools come to it by MCP. */
   readonly toolsByMcp: boolean;
   /** The field that it cannot do and what it can instead; null when it can do the job. */

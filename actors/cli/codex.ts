@@ -41,6 +41,7 @@ export const codex: CliDriver = {
   needs: ['--config'],
   passes: [/^OPENAI_/, /^CODEX_(?!HOME$)/],
   login: { variable: 'CODEX_HOME', folder: '.codex', file: 'auth.json' },
+  features: ['images'],
   toolsByMcp: false,
 
   refuses: () => null,

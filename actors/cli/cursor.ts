@@ -24,6 +24,7 @@ export const cursor: CliDriver = {
   needs: ['--print', '--output-format', '--stream-partial-output'],
   passes: [/^CURSOR_/],
   login: { variable: 'CURSOR_CONFIG_DIR', folder: '.cursor', file: 'cli-config.json' },
+  features: [],
   toolsByMcp: false,
 
   refuses({ tools, messages }: EngineJob): string | null {

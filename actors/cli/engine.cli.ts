@@ -129,7 +129,7 @@ export function cliEngine(options: CliEngineOptions): Engine {
         at.remove();
       }
       const model = options.model === '' ? driver.name : options.model;
-      info = {
+      const opened: EngineInfo = {
         model,
         backend: `cli/${driver.name}`,
         contextSize: options.contextSize,
@@ -139,14 +139,16 @@ export function cliEngine(options: CliEngineOptions): Engine {
         modelFile: `cli:${driver.name}:${model}`,
         threads: 0,
         gpu: '',
+        features: driver.features,
       };
+      info = opened;
       turn('ready');
-      return info;
+      return opened;
     },
     async generate(job, hooks) {
       if (places === null || info === null || state !== 'ready')
         throw new EngineError('engine_unavailable', `${driver.title} takes no jobs now (${state})`);
-      const refusal = driver.refuses(job);
+      const refusal = beyond(driver, job) ?? driver.refuses(job);
       if (refusal !== null) throw new EngineError('unsupported_parameter', `${driver.title}: ${refusal}`);
       hooks.signal.throwIfAborted();
       const at = places.open();
@@ -284,7 +286,7 @@ class Heard {
         this.#usage = saying.usage;
         return;
       case 'limit':
-        return this.fail('server_overloaded', saying.message, saying.retryAfterMs);
+        return this.fail('server_overloaded', saying.message, saying.retryAfterMs ?? limitMsDefault);
       case 'failed':
         return this.fail(saying.code, saying.message);
       case 'done':
@@ -317,6 +319,15 @@ class Heard {
       durationMs,
     };
   }
+}
+
+/** What a router that knows no features may send all the same. */
+function beyond({ features }: CliDriver, { toolChoice, responseFormat }: EngineJob): string | null {
+  const forced = toolChoice !== undefined && toolChoice !== 'auto' && toolChoice !== 'none';
+  if (forced && !features.includes('tool_choice')) return 'tool_choice: it calls tools as it sees fit';
+  const format = record(responseFormat).type ?? 'text';
+  if (format !== 'text' && !features.includes('response_format')) return `response_format: it cannot keep to ${format}`;
+  return null;
 }
 
 const homely = (env: Readonly<Record<string, string>>, { home, temp }: Place): Record<string, string> => ({

@@ -58,7 +58,6 @@ test('0 threads and 9999 layers mean: choose', () => {
 test('what is wrong or missing is named', () => {
   const cases: readonly (readonly [readonly string[], Env, string])[] = [
     [[], {}, 'AUXOT_GPU_KEY'],
-    [['--gpu-key=k'], {}, 'AUXOT_MODEL_FILE'],
     [needed, { AUXOT_THREADS: 'two' }, 'AUXOT_THREADS'],
     [needed, { AUXOT_GPU_LAYERS: '-1' }, 'AUXOT_GPU_LAYERS'],
     [needed, { AUXOT_JOB_TIMEOUT: '30' }, 'AUXOT_JOB_TIMEOUT'],

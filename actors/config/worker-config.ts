@@ -20,8 +20,8 @@ export interface WorkerConfig {
   readonly routerUrl: string;
   /** Secret. */
   readonly gpuKey: string;
-  /** A GGUF file; `demo` stands for the model that comes with the program. */
-  readonly modelPath: string;
+  /** A GGUF file; `demo` stands for the model that comes with the program. null: none, as a CLI worker needs none. */
+  readonly modelPath: string | null;
   /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
   readonly gpuLayers: number | null;
   /** null: chosen from the model and the machine. */
@@ -43,11 +43,6 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     throw new ConfigError('AUXOT_GPU_KEY', null, 'no key', fix);
   }
   const modelPath = flags.value('model-path') ?? readOptional(env, 'AUXOT_MODEL_FILE');
-  if (modelPath === null || modelPath === '') {
-    const fix =
-      'Give the path of a GGUF file, or the word demo for the small model that comes with this program, by --model-path or this variable.';
-    throw new ConfigError('AUXOT_MODEL_FILE', null, 'no model', fix);
-  }
   const msMin = readDurationMs(env, 'AUXOT_RECONNECT_DELAY', { fallbackMs: 2000 });
   const msMax = readDurationMs(env, 'AUXOT_RECONNECT_MAX_DELAY', { fallbackMs: 60_000, minMs: 1 });
   if (msMax < msMin) {
@@ -59,7 +54,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
   return {
     routerUrl: url.url,
     gpuKey,
-    modelPath,
+    modelPath: modelPath === '' ? null : modelPath,
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
@@ -67,6 +62,13 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
     logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
+}
+
+/** Only a GPU worker needs a model, and which kind this is to be, the router says. */
+export function noModel(): ConfigError {
+  const fix =
+    'Give the path of a GGUF file, or the word demo for the small model that comes with this program, by --model-path or this variable.';
+  return new ConfigError('AUXOT_MODEL_FILE', null, 'no model', fix);
 }
 
 /** `--debug` alone means 1; 2 says no more than 1 yet. */
@@ -85,7 +87,7 @@ Usage: auxot-worker [flags]
   --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault})
   --gpu-key KEY       the workers' key, adm_…                        (AUXOT_GPU_KEY, required)
   --model-path FILE   a GGUF file, or "demo" for the small model
-                      that comes with this program                   (AUXOT_MODEL_FILE, required)
+                      that comes with this program (GPU workers)     (AUXOT_MODEL_FILE)
   --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
   --help, --version
 
@@ -98,4 +100,11 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
   AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
   AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
+
+What kind of worker this is, the router says. For a CLI worker (AUXOT_WORKER_TYPE=cli there) an agent program must be
+installed and logged in here:
+
+  CLAUDE_PATH                Claude Code                             (default: claude on the PATH)
+  CODEX_PATH                 Codex                                   (default: codex on the PATH)
+  CURSOR_AGENT_PATH          Cursor                                  (default: cursor-agent on the PATH)
 `;

@@ -21,7 +21,14 @@ import {
   type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
-import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
+import {
+  endPatience,
+  orphanJob,
+  overloadJob,
+  type Patience,
+  resumeJob,
+  takeOverJob,
+} from '../../machines/job.losses.ts';
 import { hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
@@ -224,17 +231,8 @@ export class Shard {
         this.#ended(live, workerId, job => stopAtWorker(job, workerId, frame.attempt, at), at);
         return;
       case 'job.overload':
-        return this.#decided(
-          jobId,
-          job =>
-            failAtWorker(
-              job,
-              workerId,
-              { type: 'error', job_id: jobId, error: 'the worker is over its provider limit', code: 'overloaded' },
-              at,
-            ),
-          at,
-        );
+        this.#ended(live, workerId, job => overloadJob(job, workerId, frame, at, this.#patience), at);
+        return;
       default:
         // Progress and display frames: proof of life, which the front has noted.
         return;

@@ -9,13 +9,12 @@ import {
   type Engine,
   EngineError,
   type EngineInfo,
-  type EngineOptions,
   type EngineResult,
   type EngineState,
   type GenerateHooks,
 } from '../engine/engine.ts';
 import { systemClock } from './clock.ts';
-import { type EngineEvents, type GpuWorker, gpuWorker } from './gpu-worker.ts';
+import { type EngineEvents, type GpuWorker, gpuWorker, type Wanted } from './gpu-worker.ts';
 import { dialWs } from './socket.ws.ts';
 
 const policy = {
@@ -27,7 +26,7 @@ const policy = {
 };
 
 /** An engine whose load and jobs are finished by hand. */
-function scriptedEngine(options: EngineOptions, events: EngineEvents) {
+function scriptedEngine(options: Wanted, events: EngineEvents) {
   const jobs: {
     readonly hooks: GenerateHooks;
     readonly resolve: (result: EngineResult) => void;
@@ -133,13 +132,11 @@ async function inWorld(ack: (connection: number) => object, run: (world: World) 
     routerUrl: `ws://127.0.0.1:${port}/ws`,
     gpuKey: 'adm_key',
     instanceId: 'worker-1',
-    modelPath: 'demo.gguf',
-    threads: null,
-    gpuLayers: null,
     heartbeatMs: 60_000,
     redial: { msMin: 20, msMax: 50 },
     jobMsMax: 60_000,
     openEngine: (options, events) => {
+      if (options.cli === 'unheard-of') throw new Error('there is no unheard-of');
       const scripted = scriptedEngine(options, events);
       engines.push(scripted);
       return scripted.engine;
@@ -488,11 +485,11 @@ test('a refused key, a CLI policy and a model that cannot be loaded end the work
     },
   );
   await inWorld(
-    () => ({ ...ack1(), policy: { ...policy, worker_type: 'cli' } }),
+    () => ({ ...ack1(), policy: { ...policy, worker_type: 'cli', cli_type: 'unheard-of' } }),
     async ({ worker, engines }) => {
       const end = await worker.ended;
       assert.is(end.exitCode, 1);
-      assert.match(end.message, 'CLI worker');
+      assert.match(end.message, 'there is no unheard-of');
       assert.is(engines.length, 0);
     },
   );

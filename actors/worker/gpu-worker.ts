@@ -1,5 +1,5 @@
 /**
- * A GPU worker: an engine, its jobs, and a line to a router, brought together.
+ * A worker that answers chats: an engine (a model, or an agent program), its jobs, and a line to a router, brought together.
  *
  *   dial ─▶ learn the policy ─▶ load the model ─▶ serve ⇄ engine restarting, policy changed
  *
@@ -14,12 +14,25 @@ import type { Capabilities, Policy } from '../../protocol/worker-frames.parts.ts
 import type { CountTokensFrame, HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
 import { protocolVersion } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
-import type { Engine, EngineInfo, EngineOptions, EngineState } from '../engine/engine.ts';
+import type { Engine, EngineInfo, EngineState } from '../engine/engine.ts';
 import type { BackoffRange } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { openJobs } from './jobs.ts';
 import type { Dial } from './socket.ts';
 import { workerLink } from './worker-link.ts';
+
+/** What the router's policy asks for. */
+export interface Wanted {
+  readonly kind: 'gpu' | 'cli';
+  /** Which agent program; '' = the usual one. */
+  readonly cli: string;
+  /** The agent program's model and its own tools. */
+  readonly model: string;
+  readonly builtins: readonly string[];
+  /** null = what the model was trained on, within reason. */
+  readonly contextSize: number | null;
+  readonly slots: number;
+}
 
 export interface EngineEvents {
   readonly onState: (state: EngineState) => void;
@@ -32,13 +45,11 @@ export interface GpuWorkerOptions {
   readonly gpuKey: string;
   /** Stays the same for the life of this process. */
   readonly instanceId: string;
-  readonly modelPath: string;
-  readonly threads: number | null;
-  readonly gpuLayers: number | null;
   readonly heartbeatMs: number;
   readonly redial: BackoffRange;
   readonly jobMsMax: number;
-  readonly openEngine: (options: EngineOptions, events: EngineEvents) => Engine;
+  /** @throws a sentence for people when there can be no such engine. */
+  readonly openEngine: (wanted: Wanted, events: EngineEvents) => Engine;
   readonly dial: Dial;
   readonly clock: Clock;
   readonly random: () => number;
@@ -69,7 +80,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   const { diagnostics, clock } = options;
   let engine: Engine | null = null;
   /** What the engine was opened with; a policy that asks for something else opens another. */
-  let wanted: { readonly contextSize: number | null; readonly slots: number } | null = null;
+  let wanted: Wanted | null = null;
   let policy: Policy | null = null;
   let statusAt = 0;
   let stopping = false;
@@ -134,19 +145,9 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
 
   /** False when there is nothing to announce: the worker ends, or the engine has to change first. */
   const applyPolicy = (next: Policy | null): boolean => {
-    if (next?.worker_type === 'cli') {
-      end({
-        exitCode: 1,
-        message: 'the router wants a CLI worker (worker_type cli), but this program serves GPU models only',
-      });
-      return false;
-    }
     policy = next;
-    const asked = {
-      contextSize: next !== null && next.context_size > 0 ? next.context_size : null,
-      slots: next !== null && next.max_parallelism > 0 ? next.max_parallelism : slotsDefault,
-    };
-    if (wanted !== null && wanted.contextSize === asked.contextSize && wanted.slots === asked.slots) return true;
+    const asked = wantedBy(next);
+    if (wanted !== null && JSON.stringify(wanted) === JSON.stringify(asked)) return true;
     const isFirst = wanted === null;
     wanted = asked;
     if (isFirst) void openEngine(asked);
@@ -154,11 +155,11 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     return true;
   };
 
-  const openEngine = async (asked: { readonly contextSize: number | null; readonly slots: number }): Promise<void> => {
-    diagnostics.info('loading the model', { path: options.modelPath, ...asked });
-    const opened = options.openEngine(
-      { modelPath: options.modelPath, threads: options.threads, gpuLayers: options.gpuLayers, ...asked },
-      {
+  const openEngine = async (asked: Wanted): Promise<void> => {
+    diagnostics.info('starting the engine', { kind: asked.kind, contextSize: asked.contextSize, slots: asked.slots });
+    let opened: Engine | null = null;
+    try {
+      opened = options.openEngine(asked, {
         onState: state => {
           if (engine === opened) announceState(state);
         },
@@ -166,24 +167,19 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
           if (engine === opened) report('loading', share);
         },
         onTrouble: message => diagnostics.error(message),
-      },
-    );
-    engine = opened;
-    try {
+      });
+      engine = opened;
       const info = await opened.load();
-      diagnostics.info('model loaded', { ...info });
+      diagnostics.info('the engine is ready', { ...info });
     } catch (error) {
       if (engine !== opened || stopping) return;
       end({ exitCode: 1, message: error instanceof Error ? error.message : String(error) });
     }
   };
 
-  /** Another context size or number of slots: jobs finish, for a while, before the engine makes way for a new one. */
-  const changeEngine = async (asked: {
-    readonly contextSize: number | null;
-    readonly slots: number;
-  }): Promise<void> => {
-    diagnostics.info('the policy changed: the engine starts again', asked);
+  /** Another program, model, context size or number of slots: jobs finish, for a while, before the engine makes way for a new one. */
+  const changeEngine = async (asked: Wanted): Promise<void> => {
+    diagnostics.info('the policy changed: the engine starts again', { ...asked });
     const old = engine;
     report('loading', undefined, 'the policy changed');
     await jobs.idle(drainMsMax);
@@ -307,6 +303,15 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       finish({ exitCode: 0, message: 'worker stopped' });
     },
   };
+}
+
+function wantedBy(policy: Policy | null): Wanted {
+  const [contextSize, slots] = [policy?.context_size ?? 0, policy?.max_parallelism ?? 0];
+  const shared = { contextSize: contextSize > 0 ? contextSize : null, slots: slots > 0 ? slots : slotsDefault };
+  // A GPU worker's model is named by its file, so that another name in the policy changes nothing.
+  if (policy?.worker_type !== 'cli') return { kind: 'gpu', cli: '', model: '', builtins: [], ...shared };
+  const { cli_type: cli = '', model_name: model, builtin_tools: builtins = [] } = policy;
+  return { kind: 'cli', cli, model, builtins, ...shared };
 }
 
 /** `info` null: nothing is loaded yet. The policy's capabilities are echoed in `config`, as the reference does. */
