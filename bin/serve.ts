@@ -12,6 +12,7 @@ import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../act
 import { ClusterStore } from '../actors/log/cluster-store.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
+import { StoredRequestKeys } from '../actors/log/request-keys.ts';
 import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
@@ -68,6 +69,8 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     {
       clock: realClock,
       log,
+      // As long as a job and then its log may last.
+      requestKeys: new StoredRequestKeys(store, config.jobTimeoutMs + config.logRetentionMs),
       ids: realIds,
       diagnostics,
       ...(cluster === null ? {} : { cluster }),

@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Answer, bearer, call, chat, untilHealth, userSays } from './callers.ts';
+import { type Answer, bearer, call, chat, chunksOf, untilHealth, userSays } from './callers.ts';
 import { type RouterProcess, startRouter } from './processes.ts';
 import { type Script, type ScriptedWorker, startWorker } from './scripted-worker.ts';
 
@@ -201,6 +201,45 @@ test('AN19: images go to a worker that sees them, of either version; without one
     assert.is(answer.status, 400);
     assert.match(answer.json.error.message, 'messages[0].content[0]');
     assert.is(worker.jobs.length, 0);
+  });
+});
+
+const ends: Script = ({ job_id, attempt }, worker) => {
+  const token = (seq: number, more: object): void =>
+    worker.say({ type: 'token', job_id, attempt, seq, ids: [seq], ...more });
+  const logprobs = [{ token: 'two', logprob: -0.5, bytes: [116, 119, 111], top_logprobs: [] }];
+  token(1, { token: 'one' });
+  token(2, { token: 'two', choice: 1, logprobs });
+  token(3, { token: '', choice: 1, end: { finish_reason: 'length' } });
+  token(4, { token: '', end: { finish_reason: 'stop' } });
+  worker.say({ type: 'complete', job_id, attempt, seq: 4, full_response: 'one', input_tokens: 3, output_tokens: 4 });
+};
+
+test('OA27, OA28: several choices and logprobs go to a worker that offers them', async () => {
+  const asks = { n: 2, logprobs: true, top_logprobs: 3 };
+  await withWorker(['n', 'logprobs'], ends, async worker => {
+    const answer = await chat(router.url, asks);
+    assert.is(answer.status, 200, answer.text);
+    const { choices, usage } = answer.json;
+    assert.equal([choices[0].message.content, choices[1].message.content], ['one', 'two']);
+    assert.equal([choices[0].finish_reason, choices[1].finish_reason], ['stop', 'length']);
+    assert.is(choices[1].logprobs.content[0].logprob, -0.5);
+    assert.is(usage.completion_tokens, 4);
+    assert.equal([worker.jobs[0]?.n, worker.jobs[0]?.logprobs, worker.jobs[0]?.top_logprobs], [2, true, 3]);
+    const streamed = await chat(router.url, { ...asks, stream: true });
+    const chunks = chunksOf(streamed.text).flatMap(chunk => chunk.choices);
+    assert.equal(
+      chunks.map(({ index }) => index),
+      [0, 1, 0, 1, 1, 0],
+    );
+  });
+  await withWorker(null, says('no'), async () => {
+    isUnsupported(await chat(router.url, { n: 2 }), 'n');
+    isUnsupported(await chat(router.url, { logprobs: true }), 'logprobs');
+  });
+  await withWorker(['n'], says('no'), async () => {
+    isUnsupported(await chat(router.url, { n: 9 }), 'n');
+    isUnsupported(await chat(router.url, asks), 'logprobs');
   });
 });
 

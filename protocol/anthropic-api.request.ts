@@ -59,7 +59,7 @@ const conversation = {
 };
 
 /** `model` and `max_tokens` are required: they are missed below, after `messages`, in the order of the reference. */
-const MessageRequest = Type.Object({
+export const MessageRequest = Type.Object({
   ...conversation,
   model: Optional(Text),
   max_tokens: Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
@@ -72,7 +72,7 @@ const MessageRequest = Type.Object({
   compaction: Optional(Raw),
 });
 /** A request to count the tokens of a conversation needs no model. */
-const CountRequest = Type.Object({ ...conversation, model: Optional(Text) });
+export const CountRequest = Type.Object({ ...conversation, model: Optional(Text) });
 type Conversation = Omit<Static<typeof CountRequest>, 'model'>;
 
 const fitMessage = fit(MessageRequest, { missing: 'absent' });

@@ -190,6 +190,7 @@ function sampling(given: ChatRequest): Partial<JobRequest> {
 
 const efforts: ReadonlySet<string> = new Set(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']);
 const stopsMax = 16;
+const choicesMax = 8;
 const notYet = 'is not supported by the workers of this router';
 
 /** What a schema cannot say: rules between fields, and what is known but not done. */
@@ -213,6 +214,7 @@ function refusalOf(given: ChatRequest, honours: Features): ChatRequestRefusal | 
     }
     if (!honours.has('response_format')) return unsupported('response_format', `other than text ${notYet}`);
   }
+  if ((given.n ?? 1) > choicesMax) return unsupported('n', `above ${choicesMax} is not supported`);
   if ((given.n ?? 1) > 1 && !honours.has('n')) return unsupported('n', `above 1 ${notYet}`);
   if (given.logprobs === true && !honours.has('logprobs')) return unsupported('logprobs', notYet);
   if (given.modalities?.some(modality => modality !== 'text'))

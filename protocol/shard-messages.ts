@@ -8,6 +8,7 @@ import type { CodeName } from './codes.ts';
 import type { Feature, Offered } from './features.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
+import type { PageAsked } from './responses-api.input-items.ts';
 import type { JobMark } from './worker-frames.parts.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
@@ -42,6 +43,34 @@ export interface Follow {
   readonly waits: boolean;
 }
 
+/** A job's log as it stands; empty when there is none. */
+export interface JobHistory {
+  readonly jobId: string;
+  readonly entries: readonly LoggedEntry[];
+}
+
+/** What somebody wants to know of a response that was asked for before, or wants done with it. */
+export type Look =
+  | { readonly what: 'response'; readonly jobId: string }
+  | { readonly what: 'inputItems'; readonly jobId: string; readonly page: PageAsked }
+  /** Its events behind number `after`; null for all. */
+  | { readonly what: 'stream'; readonly jobId: string; readonly after: number | null }
+  | { readonly what: 'cancel'; readonly jobId: string }
+  /** `ended`: it was told to end before. */
+  | { readonly what: 'delete'; readonly jobId: string; readonly ended?: true };
+
+export type LookOutcome =
+  | {
+      /** `remove`: its log goes first. */
+      readonly do: 'answer' | 'remove';
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    }
+  | { readonly do: 'follow'; readonly cursor: Cursor | null }
+  /** Its job is to end, and then it is looked at again. */
+  | { readonly do: 'end' };
+
 export type ShardInput =
   /** A caller's request; `body` is its raw bytes. */
   | {
@@ -61,13 +90,24 @@ export type ShardInput =
       readonly idempotency?: string;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
+      /** Logs of the responses that the request names; absent until they have been read. */
+      readonly histories?: readonly JobHistory[];
+    }
+  /** A stored response is asked for. */
+  | {
+      readonly kind: 'lookArrived';
+      readonly lookId: string;
+      readonly look: Look;
+      readonly entries: readonly LoggedEntry[];
     }
   /** A caller asks how many tokens a conversation has; `body` is its raw bytes. */
   | {
       readonly kind: 'countArrived';
       readonly countId: string;
       readonly requestId: string;
+      readonly api: 'anthropic.messages' | 'openai.responses';
       readonly body: Uint8Array;
+      readonly histories?: readonly JobHistory[];
     }
   /**
    * The caller's connection is gone, or its answer ended. The job is named as well: a shard built anew was not told of
@@ -140,6 +180,19 @@ export type ShardInput =
       readonly kind: 'jobClaimed';
       readonly at: number;
       readonly jobId: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
+  /** The same at another router, `boot`: would it get the job, were it dialled in here? */
+  | {
+      readonly kind: 'jobAsked';
+      readonly at: number;
+      readonly jobId: string;
+      readonly boot: string;
       readonly workerId: string;
       readonly workerInstance: string;
       readonly protocol: number;
@@ -247,6 +300,15 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
+  /** The request goes on from these jobs: it is to come again with their logs. */
+  | {
+      readonly kind: 'readHistories';
+      readonly input: Extract<ShardInput, { kind: 'requestArrived' | 'countArrived' }>;
+      readonly jobIds: readonly string[];
+    }
+  | { readonly kind: 'looked'; readonly lookId: string; readonly outcome: LookOutcome }
   /** The request to count tokens is refused. */
   | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
   /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */
@@ -308,6 +370,8 @@ export type Effect =
       /** Null: the worker has lost the job. */
       readonly mark: JobMark | null;
     }
+  /** The answer to `jobAsked`. */
+  | { readonly kind: 'askAnswered'; readonly jobId: string; readonly boot: string; readonly granted: boolean }
   /** The worker has the job again, and a slot of it is taken. */
   | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }

@@ -16,6 +16,8 @@ import {
   JobMark,
   Policy,
   Resume,
+  WireChoiceEnd,
+  WireLogprob,
   WireMessage,
   WireTool,
   WireToolCall,
@@ -176,7 +178,11 @@ export const Token = Type.Object({
   seq: Optional(Ordinal),
   /** Ids of the tokens whose text this is. */
   ids: Optional(Type.Array(Int)),
+  /** Which choice, of a job with `n` above 1; 0 if absent. */
   choice: Optional(Int),
+  logprobs: Optional(Type.Array(WireLogprob)),
+  /** The choice ends here (`n` above 1). */
+  end: Optional(WireChoiceEnd),
 });
 export const ToolGenerating = Type.Object({ ...ofJob('tool_generating'), attempt: Optional(Ordinal) });
 /** Prompt tokens. Version 2 sends it at least every second while a prompt is evaluated. */

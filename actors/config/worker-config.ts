@@ -84,7 +84,8 @@ export const workerHelp = `auxot-worker: serves a model on this machine to an Au
 
 Usage: auxot-worker [flags]
 
-  --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault})
+  --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault});
+                      several routers that share a Redis are separated by commas
   --gpu-key KEY       the workers' key, adm_…                        (AUXOT_GPU_KEY, required)
   --model-path FILE   a GGUF file, or "demo" for the small model
                       that comes with this program (GPU workers)     (AUXOT_MODEL_FILE)

@@ -3,6 +3,7 @@ import { modelList, modelObject } from '../../protocol/openai-api.ts';
 import { answerError, answerJson, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
 import { type ChatParts, takeChat } from './chat.ts';
+import { answerResponses } from './responses.ts';
 
 export interface OpenaiParts extends ChatParts {
   readonly checkKey: KeyCheck;
@@ -36,8 +37,7 @@ export async function answerOpenai(
     const message = 'chat completions are not stored here';
     return answerError(exchange, reads ? 'object_not_found' : 'deletion_refused', message);
   }
-  if (path === 'responses' && method === 'POST')
-    return (await may()) ? takeChat(exchange, parts, 'openai.responses') : undefined;
+  if (path === 'responses' || path.startsWith('responses/')) return answerResponses(exchange, method, path, parts);
   if ((path === 'completions' || path === 'embeddings') && method === 'POST')
     return (await may()) ? notImplemented() : undefined;
   if (path === 'models' && method === 'GET') {

@@ -164,6 +164,28 @@ test('JSON of a schema goes on by text, in the middle of its grammar', async () 
   }
 });
 
+test('several choices, cut behind any piece and gone on by ids, are the unbroken ones', async () => {
+  const job = jobOf('greeting', { choices: 3, logprobs: true, topLogprobs: 1 });
+  const whole = await run(job);
+  const of = (pieces: readonly Piece[], choice: number) => pieces.filter(piece => (piece.choice ?? 0) === choice);
+  assert.is(whole.pieces.filter(({ end }) => end !== undefined).length, 3);
+  for (let cut = 0; cut <= whole.pieces.length; cut += 7) {
+    const before = whole.pieces.slice(0, cut);
+    const [first, ...others] = [0, 1, 2].flatMap(choice => {
+      const said = of(before, choice);
+      return said.length === 0 ? [] : [{ ...pointBehind(said, true), ended: said.at(-1)?.end !== undefined }];
+    });
+    const { pieces } = await run(first === undefined ? job : { ...job, resume: { ...first, others } });
+    for (const choice of [0, 1, 2]) {
+      const both = of([...before, ...pieces], choice);
+      assert.is(joined(both, 'text'), joined(of(whole.pieces, choice), 'text'), `choice ${choice} cut at ${cut}`);
+      assert.is(both.filter(({ end }) => end !== undefined).length, 1);
+      const tokens = both.flatMap(({ logprobs = [] }) => logprobs.map(({ token }) => token));
+      assert.is(tokens.join(''), joined(both, 'text'));
+    }
+  }
+});
+
 test('what was written is told from what was said', () => {
   const point = { tokens: 1, reasoningTokens: 0, ids: null };
   assert.is(writtenSoFar({ ...point, text: 'a', reasoning: '' }, false), 'a');

@@ -8,7 +8,8 @@ import { seedAfter, writtenSoFar } from './continuation.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
 import { evaluatePrompt } from './prompt.ts';
-import { penaltyTokens, samplingOptions } from './sampling.ts';
+import { penaltyTokens, samplingOptions, temperatureOf } from './sampling.ts';
+import { tokenChance } from './token-chances.ts';
 
 export interface PromptTokens {
   readonly prompt: string;
@@ -66,7 +67,10 @@ export async function runJob(
 
   const seed = seedAfter(job.seed, output);
   const sampling = samplingOptions(model, { ...job, seed }, () => sampled.slice(-penaltyTokens));
-  const iterator = sequence.evaluate(evaluated.rest, {
+  // Without them, `probabilities` is not there: the library's type follows what it is asked for.
+  const metadata = { probabilities: job.logprobs === true } as { probabilities: true };
+  const chances = { temperature: temperatureOf(job), top: job.topLogprobs ?? 0 };
+  const iterator = sequence.evaluateWithMetadata(evaluated.rest, metadata, {
     ...sampling,
     ...(guide === null ? {} : { grammarEvaluationState: guide.state }),
     yieldEogToken: true,
@@ -77,15 +81,17 @@ export async function runJob(
   let contextFull = false;
   try {
     for (;;) {
-      const { value: token, done } = await iterator.next();
+      const { value, done } = await iterator.next();
       signal.throwIfAborted();
-      if (done === true || token === undefined) break;
+      if (done === true || value === undefined) break;
+      const { token } = value;
       output += 1;
       if (first) hooks.onProgress({ total: tokens.length, cached, processed: tokens.length });
       first = false;
       if (model.isEogToken(token)) break;
       sampled.push(token);
-      if (said.push(token)) break;
+      const chance = job.logprobs === true ? tokenChance(model, token, value.probabilities, chances) : undefined;
+      if (said.push(token, chance)) break;
       // The token just sampled takes a place of its own when the next one is asked for.
       const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
       if (output >= limit || full) {

@@ -7,11 +7,28 @@ import { check } from '../../protocol/schema.ts';
 import { inboxKey } from './log-keys.ts';
 import type { Entry, Store } from './store.ts';
 
+/** What a worker that has redialled says of a job (machines/job.losses.ts). */
+const Claim = Type.Object({
+  workerId: Type.String(),
+  workerInstance: Type.String(),
+  protocol: Type.Integer(),
+  modelFile: Type.Optional(Type.String()),
+  attempt: Type.Integer(),
+  seq: Type.Integer(),
+});
+export type ClaimLetter = Static<typeof Claim>;
+
 export const Letter = Type.Union([
   /** The job that you offered is run by me. */
   Type.Object({ kind: Type.Literal('taken'), jobId: Type.String(), epoch: Type.Integer() }),
   /** The last caller that read the job's answer here is gone. */
   Type.Object({ kind: Type.Literal('abandoned'), jobId: Type.String() }),
+  /** A worker that dialled in here holds the job that you write: let it go, if the worker may go on with it. */
+  Type.Object({ kind: Type.Literal('asked'), jobId: Type.String(), from: Type.String(), claim: Claim }),
+  /** It is yours: open the epoch after this one. */
+  Type.Object({ kind: Type.Literal('released'), jobId: Type.String(), epoch: Type.Integer() }),
+  /** The worker has lost it. */
+  Type.Object({ kind: Type.Literal('refused'), jobId: Type.String() }),
 ]);
 export type Letter = Static<typeof Letter>;
 

@@ -8,6 +8,8 @@ export const leaseKey = (boot: string): string => `auxot:lease:${boot}`;
 export const bootsKey = 'auxot:boots';
 /** Finished logs that are still kept, in the order they ended. */
 export const finishedKey = 'auxot:finished';
+/** Which job a caller's request key stands for. */
+export const requestKey = (key: string): string => `auxot:request:${key}`;
 /**
  * Jobs that routers of one pool (those that serve one model) hand to each other. The layout's version is in the key, so
  * that two layouts never meet; the pool is a hash tag, so that one command may read all lines of it.

@@ -8,15 +8,25 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type {
+  Effect,
+  Follow,
+  Look,
+  ShardInput,
+  ShardOutput,
+  WorkerOffer,
+  Writer,
+} from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
+import { Handovers } from './handovers.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
 import { tailByReading } from './log-tail.ts';
+import { type LookPort, Looks } from './looks.ts';
 import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
@@ -27,10 +37,12 @@ import type {
   Ids,
   KeyPort,
   LogPort,
+  RequestKeyPort,
   ShardHost,
   TailPort,
   WorkerPort,
 } from './ports.ts';
+import { type Found, RequestKeys } from './request-keys.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
 import { Sharing } from './sharing.ts';
@@ -60,6 +72,8 @@ export interface FrontParts {
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Where keys of requests are kept; absent where they are not. */
+  readonly requestKeys?: RequestKeyPort;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -71,8 +85,17 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** The id that `jobFor` has given out for it. */
+  readonly jobId?: string;
   /** How long the job goes on when its callers have gone, ms. */
   readonly keepMs?: number;
+}
+
+/** A request to count tokens, with its body. */
+export interface CountRequest {
+  readonly api: 'anthropic.messages' | 'openai.responses';
+  readonly requestId: string;
+  readonly body: Uint8Array;
 }
 
 /** Why a request is not taken in; `code` is one of codes.ts. */
@@ -102,9 +125,12 @@ export class Front {
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
+  readonly #looks: Looks;
   readonly #claims: Claims;
+  readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
   readonly #sharing: Sharing | null;
+  readonly #handovers: Handovers | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -159,13 +185,34 @@ export class Front {
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
     const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
-    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
+    this.#callers = new Callers(options, {
+      clock,
+      log,
+      tail,
+      appender: this.#appender,
+      diagnostics,
+      post,
+      postLazily,
+      places: () => this.#queue.places(),
+    });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
+    this.#looks = new Looks({
+      clock,
+      log,
+      appender: this.#appender,
+      post: (lookId, look, entries) => this.#post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
+      end: jobId => this.#end(jobId),
+    });
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    [this.#membership, this.#sharing] = parts.cluster === undefined ? [null, null] : this.#join(parts.cluster);
+    [this.#membership, this.#sharing, this.#handovers] =
+      parts.cluster === undefined ? [null, null, null] : this.#join(parts.cluster);
+    this.#keys =
+      parts.requestKeys === undefined
+        ? null
+        : new RequestKeys({ clock, ids: parts.ids, port: parts.requestKeys, isOpen: jobId => this.#jobs.has(jobId) });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -202,10 +249,10 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs, jobId: given }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
-    const jobId = ids.jobId();
+    const jobId = given ?? ids.jobId();
     const deadlineAt = at + this.#options.jobTimeoutMs;
     const { streamId } = this.#callers.add(jobId, port, at, deadlineAt);
     this.#post(jobId, {
@@ -234,6 +281,17 @@ export class Front {
     return streamId;
   }
 
+  /** Which job a request with this key and body is. Rejects when the store is in trouble. */
+  async jobFor(key: string, body: string, resumes: boolean): Promise<Found> {
+    const found = await this.#keys?.find(key, body, resumes);
+    return found ?? { kind: 'new', jobId: this.#parts.ids.jobId() };
+  }
+
+  /** The request for which `jobFor` gave out this id does not come. */
+  noJobFor(jobId: string): void {
+    this.#keys?.refused(jobId);
+  }
+
   /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
   cancelArrived(port: CallerPort, jobId: string): number {
     const ours = this.#jobs.has(jobId);
@@ -242,10 +300,15 @@ export class Front {
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
-  countArrived(port: CountPort, { requestId, body }: Pick<Request, 'requestId' | 'body'>): void {
+  countArrived(port: CountPort, { requestId, api, body }: CountRequest): void {
     const countId = this.#counts.add(port);
     if (countId === null) return;
-    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, body });
+    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, api, body });
+  }
+
+  /** A stored response is asked for, or something is to be done with it. */
+  lookArrived(port: LookPort, look: Look): void {
+    this.#looks.begin(port, look);
   }
 
   /** The caller's connection is gone, before or after its answer's end. */
@@ -344,6 +407,7 @@ export class Front {
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
+    this.#looks.stop();
     this.#timers.stop();
     this.#appender.stop();
     await this.#links.stop();
@@ -378,8 +442,10 @@ export class Front {
   #heard({ chunks, effects }: ShardOutput): void {
     for (const chunk of chunks) {
       // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
-      if (chunk.creates) this.#jobs.add(chunk.jobId);
-      else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
+      if (chunk.creates) {
+        this.#jobs.add(chunk.jobId);
+        this.#keys?.made(chunk.jobId);
+      } else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
       this.#appender.add(chunk);
       if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
       const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
@@ -399,7 +465,10 @@ export class Front {
         return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
+      case 'progress':
+        return this.#callers.progressed(effect);
       case 'respond':
+        this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
         return this.#checkIdle();
       case 'refuse':
@@ -410,6 +479,11 @@ export class Front {
         return this.#checkIdle();
       case 'countTokens':
         return this.#counts.ask(effect);
+      case 'readHistories':
+        void this.#bringHistories(effect);
+        return;
+      case 'looked':
+        return this.#looks.looked(effect.lookId, effect.outcome);
       case 'tokensCounted':
         return this.#counts.counted(effect);
       case 'refuseCount':
@@ -425,6 +499,8 @@ export class Front {
         return this.#claimJobs(effect);
       case 'claimAnswered':
         return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
+      case 'askAnswered':
+        return this.#handovers?.answered(effect);
       case 'takeBack':
         return this.#takeBack(effect.jobId, effect.workerId);
       case 'closeWorker': {
@@ -519,13 +595,44 @@ export class Front {
     return inputs;
   }
 
+  /** A request goes on from other jobs: it comes again with their logs. */
+  async #bringHistories({ input, jobIds }: Extract<Effect, { kind: 'readHistories' }>): Promise<void> {
+    const counts = input.kind === 'countArrived';
+    try {
+      const histories = await this.#looks.histories(jobIds);
+      if (counts) this.#links.post(Number(input.countId) % this.#links.count, { ...input, histories });
+      else if (this.#callers.has(input.streamId)) this.#post(input.jobId, { ...input, histories });
+      else this.#keys?.refused(input.jobId);
+    } catch (error) {
+      const message = 'the log of a response that the request names cannot be read now';
+      this.#parts.diagnostics.error(message, { reason: String(error) });
+      if (counts) this.#counts.refuse(input.countId, 'store_unavailable', message);
+      else {
+        this.#keys?.refused(input.jobId);
+        this.#callers.refuse(input.streamId, 'store_unavailable', message);
+      }
+    }
+  }
+
+  /** Resolves when the job has ended, if it is ours to end. */
+  #end(jobId: string): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => resolve();
+      const nothing = (): void => undefined;
+      const port = { respond: done, refuse: done, open: nothing, write: nothing, end: done, destroy: done };
+      this.cancelArrived({ ...port, bufferedBytes: 0 }, jobId);
+    });
+  }
+
   #poisoned(input: ShardInput): void {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows') {
+      this.#madeNoJob(input.streamId);
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    } else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -546,7 +653,7 @@ export class Front {
   }
 
   /** What this router does with the others on its store. */
-  #join(cluster: ClusterPort): [Membership, Sharing] {
+  #join(cluster: ClusterPort): [Membership, Sharing, Handovers] {
     const { clock, diagnostics } = this.#parts;
     const { boot } = this.#options.writer;
     const sharing = new Sharing(boot, cluster, clock, diagnostics, {
@@ -558,6 +665,7 @@ export class Front {
       take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
       letGo: jobId => this.#letGo(jobId),
       abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+      handover: letter => handovers.read(letter),
     });
     const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
       lapsed: () => void this.#checkOwned(),
@@ -571,7 +679,20 @@ export class Front {
         await sharing.inherit(isGone);
       },
     });
-    return [membership, sharing];
+    const handovers = new Handovers(boot, cluster, clock, {
+      isOurs: jobId => this.#jobs.has(jobId),
+      ask: (jobId, from, claim) =>
+        this.#post(jobId, { kind: 'jobAsked', at: clock.now(), jobId, boot: from, ...claim }),
+      letGo: async jobId => {
+        await this.#appender.settled(jobId);
+        const epoch = this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null;
+        if (epoch !== null) this.#letGo(jobId);
+        return epoch;
+      },
+      take: (jobId, epoch) => this.#logs.takeReleased(jobId, epoch),
+      inherit: (jobId, isGone) => this.#logs.inherit(jobId, isGone),
+    });
+    return [membership, sharing, handovers];
   }
 
   /** Whether others have taken jobs that this router holds to be its own. */
@@ -588,6 +709,13 @@ export class Front {
       const mine = this.#appender.epochOf(jobId);
       if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** A request that is answered while its key still waits for a job has made none. */
+  #madeNoJob(streamId: number): void {
+    if (this.#keys === null || this.#keys.idle) return;
+    const jobId = this.#callers.jobOf(streamId);
+    if (jobId !== null) this.#keys.refused(jobId);
   }
 
   /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
@@ -649,10 +777,14 @@ export class Front {
     this.#queue.offer(workerId, offer);
     this.#queue.withdraw(workerId);
     this.#claims.open(workerId, jobs);
-    const at = this.#parts.clock.now();
+    const { clock } = this.#parts;
     for (const { job_id: jobId, attempt, seq } of jobs) {
       const file = modelFile === undefined ? {} : { modelFile };
-      this.#post(jobId, { kind: 'jobClaimed', at, jobId, workerId, workerInstance, protocol, ...file, attempt, seq });
+      const claim = { workerId, workerInstance, protocol, ...file, attempt, seq };
+      const ask = (): void => this.#post(jobId, { kind: 'jobClaimed', at: clock.now(), jobId, ...claim });
+      if (this.#handovers === null || this.#jobs.has(jobId)) ask();
+      // Another router writes it, or did until it died. Whatever comes of that, the job's shard answers the worker.
+      else void this.#handovers.fetch(jobId, claim).then(ask);
     }
   }
 

@@ -73,9 +73,9 @@ export class JobQueue {
     const job = this.#lent.get(jobId);
     if (job === undefined) return;
     this.#lent.delete(jobId);
-    const { model, priority, continues, modelFile } = job;
+    const { model, priority, continues, modelFile, needs } = job;
     const at = this.#clock.now();
-    this.#order({ type: 'enqueueJob', at, jobId, model, priority, again: true, continues, modelFile });
+    this.#order({ type: 'enqueueJob', at, jobId, model, priority, again: true, continues, modelFile, needs });
     this.#matchSoon();
   }
 
@@ -88,6 +88,11 @@ export class JobQueue {
   get full(): boolean {
     const { waiting, freeSlots, waitingMax } = this.#queue;
     return waiting.length + this.#lent.size - freeSlots >= waitingMax;
+  }
+
+  /** The jobs that wait, with their places in the line, from 1. */
+  places(): ReadonlyMap<string, number> {
+    return new Map(this.#queue.waiting.map(({ jobId }, index) => [jobId, index + 1]));
   }
 
   holder(jobId: string): string | undefined {

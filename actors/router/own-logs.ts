@@ -88,6 +88,16 @@ export class OwnLogs {
     return this.#take(jobId, epoch + 1, 'offered');
   }
 
+  /** Takes over one job, if it was written last by a boot that is gone. */
+  inherit(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
+    return this.#inherit(jobId, isGone);
+  }
+
+  /** Takes over a job that its router, which wrote it in `epoch`, has let go for a worker of ours. */
+  takeReleased(jobId: string, epoch: number): Promise<boolean> {
+    return this.#take(jobId, epoch + 1, 'inherited');
+  }
+
   async #inherit(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
     const before = await this.read(jobId);
     const last = before?.at(-1);

@@ -4,6 +4,7 @@
  */
 
 import type { CodeName } from '../../protocol/codes.ts';
+import type { JobEvent } from '../../protocol/job-events.ts';
 import type { Position } from '../../protocol/position.ts';
 import type { ShardOutput, ToShard } from '../../protocol/shard-messages.ts';
 import type { Letter } from '../log/inbox.ts';
@@ -69,6 +70,8 @@ export interface LogPort {
   read(jobId: string, after?: Position, limit?: number): Promise<readonly LogEntry[]>;
   /** Jobs that have not ended; `isWanted` is asked about the boots that write them. */
   openJobs(isWanted?: (boot: string) => boolean): Promise<readonly string[]>;
+  /** Forgets a log whose job has ended. */
+  remove(jobId: string): Promise<void>;
   /** Another boot has the job. */
   letGo(jobId: string): void;
 }
@@ -111,6 +114,15 @@ export interface ClusterPort extends TailPort {
   leave(): Promise<void>;
   /** The epoch that each job's log stands in; 0 where there is none. */
   epochs(jobIds: readonly string[]): Promise<readonly number[]>;
+}
+
+/** Which job a caller's request key stands for. All of it may reject: the store is in trouble. */
+export interface RequestKeyPort {
+  /** Null: `value` stands there now. Else what stood there before. */
+  claim(key: string, value: string): Promise<string | null>;
+  release(key: string): Promise<void>;
+  /** The job's last event, if there is a log and it has ended. */
+  ending(jobId: string): Promise<'missing' | 'open' | JobEvent>;
 }
 
 /** What a job's log holds behind a position, and what is appended to it later, by whichever router. */

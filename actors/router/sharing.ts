@@ -10,6 +10,7 @@
 import type { WaitingJob } from '../../machines/queue.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Letter } from '../log/inbox.ts';
+import type { HandoverLetter } from './handovers.ts';
 import { within } from './membership.ts';
 import type { Clock, ClusterPort, Offer, OfferLine } from './ports.ts';
 
@@ -28,6 +29,8 @@ export interface SharingEvents {
   letGo(jobId: string): void;
   /** Nobody reads the job's answer at another router any more. */
   abandoned(jobId: string): void;
+  /** About a job that a worker takes from one router to another. */
+  handover(letter: HandoverLetter): void;
 }
 
 const answerMs = 3000;
@@ -213,6 +216,8 @@ export class Sharing {
       }
       case 'abandoned':
         return this.#events.abandoned(letter.jobId);
+      default:
+        return this.#events.handover(letter);
     }
   }
 }

@@ -6,6 +6,8 @@
  *
  * Token frames of one batch become one event per job (group by tick): see `Draft`.
  */
+
+import { answeredAtOnce } from '../../machines/answer.openai-responses.ts';
 import {
   acceptToken,
   assignJob,
@@ -29,7 +31,7 @@ import {
   resumeJob,
   takeOverJob,
 } from '../../machines/job.losses.ts';
-import { hasSaid, idsFor } from '../../machines/job.output.ts';
+import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
@@ -40,6 +42,8 @@ import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
 import { countOf } from './count.ts';
 import { framesOf } from './frames.ts';
+import { lookAt } from './looks.ts';
+import { positioned } from './positioned.ts';
 import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
 import type { WorkerRules } from './workers.ts';
@@ -107,12 +111,17 @@ export class Shard {
       case 'countArrived':
         this.#effects.push(countOf(input));
         return;
+      case 'lookArrived':
+        this.#effects.push({ kind: 'looked', lookId: input.lookId, outcome: lookAt(input.look, input.entries) });
+        return;
       case 'jobMatched':
         return this.#jobMatched(input);
       case 'jobOrphaned':
         return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
       case 'jobClaimed':
         return this.#jobClaimed(input);
+      case 'jobAsked':
+        return this.#jobAsked(input);
       case 'jobCancel':
         return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
       case 'jobFail':
@@ -155,6 +164,10 @@ export class Shard {
 
   #requestArrived(input: Input<'requestArrived'>): void {
     const parsed = readRequest(input);
+    if (parsed.ok === 'later') {
+      this.#effects.push({ kind: 'readHistories', input, jobIds: parsed.jobIds });
+      return;
+    }
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
@@ -180,9 +193,15 @@ export class Shard {
     const [job, actions] = begin(submitted);
     const live: LiveJob = { job, draft: null, chunk: null };
     this.#jobs.set(jobId, live);
-    this.#streams.open(input.streamId, submitted);
     const chunk = this.#chunkWith(live, submitted);
     chunk.creates = true;
+    const atOnce = answeredAtOnce(submitted);
+    if (atOnce === null) this.#streams.open(input.streamId, submitted);
+    else {
+      const { status, headers, body } = atOnce;
+      chunk.effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
+    }
+    if (background) chunk.effects.push(...this.#streams.openEarly(input.streamId));
     this.#carry(live, chunk, actions);
   }
 
@@ -233,8 +252,12 @@ export class Shard {
       case 'job.overload':
         this.#ended(live, workerId, job => overloadJob(job, workerId, frame, at, this.#patience), at);
         return;
+      case 'prompt_progress':
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
+        return;
       default:
-        // Progress and display frames: proof of life, which the front has noted.
+        // Display frames: proof of life, which the front has noted.
         return;
     }
   }
@@ -272,6 +295,17 @@ export class Shard {
     const { attempt } = live.job.state.context;
     const mark = { job_id: jobId, attempt, seq: live.job.output.seq };
     live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });
+  }
+
+  /** Decides nothing: whoever takes the job over says so in the log. */
+  #jobAsked(input: Input<'jobAsked'>): void {
+    const { jobId, boot } = input;
+    const live = this.#jobs.get(jobId);
+    const granted = live !== undefined && live.draft === null && resumeJob(live.job, input).ok;
+    const answer: Effect = { kind: 'askAnswered', jobId, boot, granted };
+    // Behind all that was said of the job so far.
+    if (live === undefined) this.#effects.push(answer);
+    else this.#chunkOf(live).effects.push(answer);
   }
 
   /** A job that ended, or got a worker, between its match and now does not take the slot. */
@@ -514,9 +548,20 @@ function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly F
 
 /** What the next worker is told of the answer so far. */
 function resumeOf({ output, state: { context } }: Job): Resume {
-  const { text, reasoning, tokens, reasoningTokens } = output;
-  const ids = idsFor(output, context.modelFile);
-  return { text, reasoning, tokens, reasoning_tokens: reasoningTokens, ...(ids === null ? {} : { ids }) };
+  const resumed = (choice: Choice): Omit<Resume, 'others'> => {
+    const { text, reasoning, tokens, reasoningTokens, end } = choice;
+    const ids = idsFor(output, context.modelFile, choice);
+    return {
+      text,
+      reasoning,
+      tokens,
+      reasoning_tokens: reasoningTokens,
+      ...(ids === null ? {} : { ids }),
+      ...(end === null ? {} : { ended: true }),
+    };
+  };
+  const { others } = output;
+  return { ...resumed(output), ...(others.length === 0 ? {} : { others: others.map(resumed) }) };
 }
 
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
@@ -530,11 +575,4 @@ function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
     ends: chunk.ends,
     effects: chunk.effects,
   };
-}
-
-/** The events of entries with where they stand. */
-export function* positioned(entries: readonly LoggedEntry[]): Generator<[JobEvent, Position]> {
-  for (const { epoch, sequence, events } of entries) {
-    for (const [index, event] of events.entries()) yield [event, { epoch, number: sequence + index }];
-  }
 }
