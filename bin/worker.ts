@@ -1,24 +1,21 @@
 #!/usr/bin/env node
-/** `auxot-worker`: reads what it is told, builds a GPU worker, starts it, and stops it when asked to. */
+/** `auxot-worker`: reads what it is told, builds a worker (GPU or CLI, as the router's policy says), starts it, and stops it when asked to. */
 import { randomUUID } from 'node:crypto';
 import { driverNames, driverOf } from '../actors/cli/drivers.ts';
 import { cliEngine } from '../actors/cli/engine.cli.ts';
 import { placesFolder } from '../actors/cli/places.ts';
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
-import {
-  noModel,
-  readWorkerConfig,
-  type WorkerConfig,
-  workerFlags,
-  workerHelp,
-} from '../actors/config/worker-config.ts';
+import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
 import type { Engine } from '../actors/engine/engine.ts';
+import { findModel } from '../actors/models/find-model.ts';
+import { checkLocalModel } from '../actors/models/local-model.ts';
+import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
-import { type EngineEvents, gpuWorker, type Wanted } from '../actors/worker/gpu-worker.ts';
+import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
-import { demoModel } from '../registry/load.ts';
+import { demoModel, openRegistry } from '../registry/load.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 
 // The command line may hold the key, and everybody on the machine can read a process's title.
@@ -36,10 +33,31 @@ async function main(args: readonly string[]): Promise<number> {
 
   const config = readWorkerConfig(programEnv(), flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });
+  const modelPath = config.modelPath === 'demo' ? demoModel().path : config.modelPath;
+  if (modelPath !== null) await checkLocalModel(modelPath);
+  const registry = openRegistry(config.models.registryFile);
   const worker = gpuWorker({
     ...config,
+    modelPath,
+    fetchModel: async ({ name, quantization, signal, onProgress }) => {
+      const view = progressView(name, { terminal: process.stderr, diagnostics, now: Date.now });
+      try {
+        return await findModel({ name, quantization }, registry, config.models, {
+          signal,
+          onTrouble: message => diagnostics.warn(message),
+          onProgress: progress => {
+            view.show(progress);
+            const share = progress.totalBytes ? progress.doneBytes / progress.totalBytes : 0;
+            onProgress(share, `${progress.phase} ${amount(progress)}`);
+          },
+        });
+      } finally {
+        view.end();
+      }
+    },
     instanceId: randomUUID(),
-    openEngine: (wanted, events) => (wanted.kind === 'cli' ? cliOf(wanted, events) : llamaOf(config, wanted, events)),
+    openEngine: (options, events) => llamaEngine({ ...options, ...events }),
+    openCli: cliOf,
     dial: dialWs,
     clock: systemClock,
     random: Math.random,
@@ -56,24 +74,16 @@ async function main(args: readonly string[]): Promise<number> {
   return exitCode;
 }
 
-/** @throws when no file was named. */
-function llamaOf({ modelPath, threads, gpuLayers }: WorkerConfig, wanted: Wanted, events: EngineEvents): Engine {
-  if (modelPath === null) throw noModel();
-  const { contextSize, slots } = wanted;
-  const path = modelPath === 'demo' ? demoModel().path : modelPath;
-  return llamaEngine({ modelPath: path, threads, gpuLayers, contextSize, slots, ...events });
-}
-
 /** @throws when the policy names a program that nobody has written a driver for. */
-function cliOf({ cli, model, builtins, contextSize, slots }: Wanted, { onState, onTrouble }: EngineEvents): Engine {
-  const driver = driverOf(cli);
+function cliOf({ type, contextSize, ...wanted }: CliWanted, { onState, onTrouble }: EngineEvents): Engine {
+  const driver = driverOf(type);
   if (driver === undefined) {
     const known = driverNames.join(', ');
-    throw new Error(`the router wants ${cli} as CLI worker (AUXOT_CLI_TYPE there); this program knows ${known}`);
+    throw new Error(`the router wants ${type} as CLI worker (AUXOT_CLI_TYPE there); this program knows ${known}`);
   }
-  const folder = placesFolder(process.env);
-  const size = contextSize ?? cliContextSize;
-  return cliEngine({ driver, model, builtins, contextSize: size, slots, folder, env: process.env, onState, onTrouble });
+  const { env } = process;
+  const folder = placesFolder(env);
+  return cliEngine({ ...wanted, driver, contextSize: contextSize ?? cliContextSize, folder, env, onState, onTrouble });
 }
 
 function print(text: string): number {

@@ -45,6 +45,7 @@ const ports: Readonly<Record<string, readonly string[]>> = {
   router: ['front.ts', 'ids.ts', 'ports.ts'],
   cli: [],
   engine: ['engine.ts', 'stop-strings.ts'],
+  models: ['fetch-model.ts', 'model-error.ts'],
   edge: [],
   worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
   tools: ['tool.ts'],

@@ -1,7 +1,7 @@
 /**
  * A worker that answers chats: an engine (a model, or an agent program), its jobs, and a line to a router, brought together.
  *
- *   dial ─▶ learn the policy ─▶ load the model ─▶ serve ⇄ engine restarting, policy changed
+ *   dial ─▶ learn the policy ─▶ fetch and load the model ─▶ serve ⇄ engine restarting, policy changed
  *
  * W1. To a version 2 router one connection is kept from the start, marked as not ready until the model is loaded. Of a
  *     version 1 router, which cannot be told so, the worker stays away while it has no working engine.
@@ -14,25 +14,12 @@ import type { Capabilities, Policy } from '../../protocol/worker-frames.parts.ts
 import type { CountTokensFrame, HelloFrame, RouterFrame, StatusFrame } from '../../protocol/worker-frames.ts';
 import { protocolVersion } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
-import type { Engine, EngineInfo, EngineState } from '../engine/engine.ts';
+import type { Engine, EngineInfo, EngineOptions, EngineState } from '../engine/engine.ts';
 import type { BackoffRange } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { openJobs } from './jobs.ts';
 import type { Dial } from './socket.ts';
 import { workerLink } from './worker-link.ts';
-
-/** What the router's policy asks for. */
-export interface Wanted {
-  readonly kind: 'gpu' | 'cli';
-  /** Which agent program; '' = the usual one. */
-  readonly cli: string;
-  /** The agent program's model and its own tools. */
-  readonly model: string;
-  readonly builtins: readonly string[];
-  /** null = what the model was trained on, within reason. */
-  readonly contextSize: number | null;
-  readonly slots: number;
-}
 
 export interface EngineEvents {
   readonly onState: (state: EngineState) => void;
@@ -40,16 +27,52 @@ export interface EngineEvents {
   readonly onTrouble: (message: string) => void;
 }
 
+/** What the policy names, and how to say how far it is. */
+export interface ModelRequest {
+  readonly name: string;
+  readonly quantization: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (share: number, message: string) => void;
+}
+
+/** An agent program in the place of a model. */
+export interface CliWanted {
+  /** Which; '' = the usual one. */
+  readonly type: string;
+  /** '' = its own default. */
+  readonly model: string;
+  /** Tools of its own that may run. */
+  readonly builtins: readonly string[];
+  readonly contextSize: number | null;
+  readonly slots: number;
+}
+
+interface Wanted {
+  readonly contextSize: number | null;
+  readonly slots: number;
+  /** null: the file that this worker was started with, whatever the policy names. */
+  readonly model: { readonly name: string; readonly quantization: string } | null;
+  /** null: a model on this machine. */
+  readonly cli: Pick<CliWanted, 'type' | 'model' | 'builtins'> | null;
+}
+
 export interface GpuWorkerOptions {
   readonly routerUrl: string;
   readonly gpuKey: string;
   /** Stays the same for the life of this process. */
   readonly instanceId: string;
+  /** null: the model that the policy names. */
+  readonly modelPath: string | null;
+  /** The file of the policy's model, fetched if need be. Without it, this worker serves no model but its own. */
+  readonly fetchModel?: (request: ModelRequest) => Promise<string>;
+  readonly threads: number | null;
+  readonly gpuLayers: number | null;
   readonly heartbeatMs: number;
   readonly redial: BackoffRange;
   readonly jobMsMax: number;
-  /** @throws a sentence for people when there can be no such engine. */
-  readonly openEngine: (wanted: Wanted, events: EngineEvents) => Engine;
+  readonly openEngine: (options: EngineOptions, events: EngineEvents) => Engine;
+  /** Without it, this worker runs no agent programs. @throws a sentence for people when there is no such program. */
+  readonly openCli?: (wanted: CliWanted, events: EngineEvents) => Engine;
   readonly dial: Dial;
   readonly clock: Clock;
   readonly random: () => number;
@@ -81,6 +104,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   let engine: Engine | null = null;
   /** What the engine was opened with; a policy that asks for something else opens another. */
   let wanted: Wanted | null = null;
+  let fetching: { readonly stop: AbortController; readonly over: Promise<unknown> } | null = null;
   let policy: Policy | null = null;
   let statusAt = 0;
   let stopping = false;
@@ -145,29 +169,78 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
 
   /** False when there is nothing to announce: the worker ends, or the engine has to change first. */
   const applyPolicy = (next: Policy | null): boolean => {
+    const cli =
+      next?.worker_type === 'cli'
+        ? { type: next.cli_type ?? '', model: next.model_name, builtins: next.builtin_tools ?? [] }
+        : null;
+    if (cli !== null && options.openCli === undefined) {
+      end({ exitCode: 1, message: 'the router wants a CLI worker (worker_type cli), which this one cannot be' });
+      return false;
+    }
+    const model =
+      cli === null && options.modelPath === null && next !== null && next.model_name !== ''
+        ? { name: next.model_name, quantization: next.quantization }
+        : null;
+    if (cli === null && options.modelPath === null && (model === null || options.fetchModel === undefined)) {
+      end({ exitCode: 1, message: 'the router names no model; start this worker with --model-path' });
+      return false;
+    }
     policy = next;
-    const asked = wantedBy(next);
-    if (wanted !== null && JSON.stringify(wanted) === JSON.stringify(asked)) return true;
-    const isFirst = wanted === null;
+    const asked: Wanted = {
+      model,
+      cli,
+      contextSize: next !== null && next.context_size > 0 ? next.context_size : null,
+      slots: next !== null && next.max_parallelism > 0 ? next.max_parallelism : slotsDefault,
+    };
+    if (wanted !== null && isSame(wanted, asked)) return true;
     wanted = asked;
-    if (isFirst) void openEngine(asked);
-    else void changeEngine(asked);
+    void changeEngine(asked);
     return true;
   };
 
-  const openEngine = async (asked: Wanted): Promise<void> => {
-    diagnostics.info('starting the engine', { kind: asked.kind, contextSize: asked.contextSize, slots: asked.slots });
-    let opened: Engine | null = null;
+  /** null: it is not to be loaded after all. */
+  const modelFor = async (asked: Wanted): Promise<string | null> => {
+    if (asked.model === null || options.fetchModel === undefined) return options.modelPath;
+    fetching?.stop.abort();
+    const stop = new AbortController();
+    // While another model is served, a word about the next one would take its jobs away.
+    const onProgress = (share: number, message: string): void => {
+      if (!isReady()) report('downloading', share, message);
+    };
+    const over = options.fetchModel({ ...asked.model, signal: stop.signal, onProgress });
+    fetching = { stop, over };
     try {
-      opened = options.openEngine(asked, {
-        onState: state => {
-          if (engine === opened) announceState(state);
-        },
-        onLoading: share => {
-          if (engine === opened) report('loading', share);
-        },
-        onTrouble: message => diagnostics.error(message),
-      });
+      return await over;
+    } catch (error) {
+      if (!stop.signal.aborted && !stopping)
+        end({ exitCode: 1, message: error instanceof Error ? error.message : String(error) });
+      return null;
+    }
+  };
+
+  const openEngine = async (modelPath: string, { cli, contextSize, slots }: Wanted): Promise<void> => {
+    const { threads, gpuLayers } = options;
+    diagnostics.info('starting the engine', {
+      ...(cli === null ? { path: modelPath } : { cli: cli.type }),
+      contextSize,
+      slots,
+    });
+    report('loading', 0);
+    let opened: Engine | null = null;
+    const events: EngineEvents = {
+      onState: state => {
+        if (engine === opened) announceState(state);
+      },
+      onLoading: share => {
+        if (engine === opened) report('loading', share);
+      },
+      onTrouble: message => diagnostics.error(message),
+    };
+    try {
+      opened =
+        cli === null || options.openCli === undefined
+          ? options.openEngine({ modelPath, threads, gpuLayers, contextSize, slots }, events)
+          : options.openCli({ ...cli, contextSize, slots }, events);
       engine = opened;
       const info = await opened.load();
       diagnostics.info('the engine is ready', { ...info });
@@ -177,18 +250,24 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     }
   };
 
-  /** Another program, model, context size or number of slots: jobs finish, for a while, before the engine makes way for a new one. */
+  /**
+   * The first engine, or one with another model, context or number of slots. What is fetched for it is fetched while the
+   * old one serves, and running jobs finish, for a while, before the old one makes way.
+   */
   const changeEngine = async (asked: Wanted): Promise<void> => {
-    diagnostics.info('the policy changed: the engine starts again', { ...asked });
+    const modelPath = asked.cli === null ? await modelFor(asked) : '';
+    if (modelPath === null || wanted !== asked || stopping) return;
     const old = engine;
+    if (old === null) return openEngine(modelPath, asked);
+    diagnostics.info('the policy changed: the engine starts again', { ...asked });
     report('loading', undefined, 'the policy changed');
     await jobs.idle(drainMsMax);
     jobs.endAll('stopping');
     if (wanted !== asked || stopping || engine !== old) return; // changed again meanwhile: the newer change goes on
     if (link.version === 1) link.park('the policy changed');
     engine = null;
-    await old?.close();
-    await openEngine(asked);
+    await old.close();
+    await openEngine(modelPath, asked);
   };
 
   const announceState = (state: EngineState): void => {
@@ -278,13 +357,21 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     if (!stopping) link.redial('drained');
   };
 
+  /** What has been fetched stays for the next time. */
+  const stopFetching = async (): Promise<void> => {
+    fetching?.stop.abort();
+    await fetching?.over.catch(() => undefined); // told by whoever waits for it
+  };
+
   const end = (how: WorkerEnd): void => {
     if (stopping) return;
     stopping = true;
     jobs.endAll('stopping');
     link.stop(closeCodes.normal, '');
     jobs.close();
-    void (engine?.close() ?? Promise.resolve()).then(() => finish(how));
+    void stopFetching()
+      .then(() => engine?.close())
+      .then(() => finish(how));
   };
 
   return {
@@ -294,25 +381,25 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       if (stopping) return;
       stopping = true;
       report('draining');
+      const fetchingOver = stopFetching();
       await jobs.idle(drainMsMax);
       jobs.endAll('stopping');
       await jobs.idle(1000);
       link.stop(closeCodes.goingAway, 'the worker is stopping');
       jobs.close();
+      await fetchingOver;
       await engine?.close();
       finish({ exitCode: 0, message: 'worker stopped' });
     },
   };
 }
 
-function wantedBy(policy: Policy | null): Wanted {
-  const [contextSize, slots] = [policy?.context_size ?? 0, policy?.max_parallelism ?? 0];
-  const shared = { contextSize: contextSize > 0 ? contextSize : null, slots: slots > 0 ? slots : slotsDefault };
-  // A GPU worker's model is named by its file, so that another name in the policy changes nothing.
-  if (policy?.worker_type !== 'cli') return { kind: 'gpu', cli: '', model: '', builtins: [], ...shared };
-  const { cli_type: cli = '', model_name: model, builtin_tools: builtins = [] } = policy;
-  return { kind: 'cli', cli, model, builtins, ...shared };
-}
+const isSame = (a: Wanted, b: Wanted): boolean =>
+  a.contextSize === b.contextSize &&
+  a.slots === b.slots &&
+  a.model?.name === b.model?.name &&
+  a.model?.quantization === b.model?.quantization &&
+  JSON.stringify(a.cli) === JSON.stringify(b.cli);
 
 /** `info` null: nothing is loaded yet. The policy's capabilities are echoed in `config`, as the reference does. */
 function capabilitiesOf(info: EngineInfo | null, policy: Policy | null): Capabilities {
