@@ -10,6 +10,7 @@ import { openSockets } from '../actors/edge/sockets.ts';
 import { CheckBusyError } from '../actors/keys/check-line.ts';
 import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
 import { ClusterStore } from '../actors/log/cluster-store.ts';
+import { CompletionList } from '../actors/log/completion-list.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
 import { StoredRequestKeys } from '../actors/log/request-keys.ts';
@@ -47,6 +48,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
   });
   const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
+  const completions = new CompletionList(store, config.logRetentionMs);
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -69,6 +71,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     {
       clock: realClock,
       log,
+      listCompletion: jobId => completions.add(jobId),
       // As long as a job and then its log may last.
       requestKeys: new StoredRequestKeys(store, config.jobTimeoutMs + config.logRetentionMs),
       ids: realIds,
@@ -94,6 +97,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     },
     {
       front,
+      completions,
       diagnostics,
       checkKey: (key, source) => checkApiKey(keys, key, source),
       // Keyed with what only this configuration has, so that a guess cannot be checked against a log.

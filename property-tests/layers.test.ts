@@ -44,6 +44,7 @@ const ports: Readonly<Record<string, readonly string[]>> = {
   shard: ['pool.ts'],
   router: ['front.ts', 'ids.ts', 'ports.ts'],
   engine: ['engine.ts'],
+  models: ['fetch-model.ts', 'model-error.ts'],
   edge: [],
   worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
   tools: ['tool.ts'],

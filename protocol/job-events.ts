@@ -73,6 +73,10 @@ export const ChatAnswerShape = Type.Object({
   /** The `model` to echo. */
   model: Type.String(),
   includeUsage: Type.Optional(Type.Boolean()),
+  /** It may be asked for later. */
+  store: Type.Optional(Type.Boolean()),
+  /** What its caller notes on it, where it is stored. */
+  metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
 });
 /** A message of the Anthropic API. */
 export const MessageAnswerShape = Type.Object({

@@ -1,8 +1,8 @@
 /**
  * A chat completion request as callers send it (spec/http-api §3.1, §8.0–8.1), read into the words of the job log.
  *
- * Every known field is honoured, or refused with a message that names it; what only tunes or labels (`user`, `metadata`,
- * `store`, `service_tier`, `verbosity`, cache and safety keys) is accepted and has no effect; unknown fields are ignored,
+ * Every known field is honoured, or refused with a message that names it; what only tunes or labels (`user`,
+ * `service_tier`, `verbosity`, cache and safety keys) is accepted and has no effect; unknown fields are ignored,
  * because callers' libraries add some all the time. `null` means absent, except inside schemas, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
@@ -11,6 +11,7 @@ import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest } from './job-events.ts';
 import { readMessages } from './openai-api.messages.ts';
 import { type ChatRequestRefusal, type Features, invalid, unsupported } from './openai-api.refusal.ts';
+import { type Metadata, metadataTrouble } from './openai-api.stored.ts';
 import { readTools } from './openai-api.tools.ts';
 import { check, Int, OpenMap, Raw } from './schema.ts';
 
@@ -104,6 +105,8 @@ export const ChatRequest = Type.Object({
   tool_choice: Optional(Raw),
   parallel_tool_calls: Optional(Type.Boolean()),
   chat_template_kwargs: Optional(OpenMap),
+  store: Optional(Type.Boolean()),
+  metadata: Optional(Raw),
   // Known, and refused by name below.
   modalities: Optional(Type.Array(Text)),
   audio: Optional(Raw),
@@ -138,6 +141,8 @@ export function parseChatRequest(
   const given = parsed.value;
   const refusal = refusalOf(given, honours);
   if (refusal !== null) return refusal;
+  const trouble = given.metadata === undefined ? null : metadataTrouble(given.metadata);
+  if (trouble !== null) return invalid('metadata', trouble);
   const messages = readMessages(given.messages, honours);
   if (!messages.ok) return messages;
   const tools = readTools(given, honours);
@@ -163,6 +168,7 @@ export function parseChatRequest(
     stream: given.stream ?? false,
     model,
     includeUsage: given.stream_options?.include_usage === true ? true : undefined,
+    ...(given.store === true ? { store: true, metadata: given.metadata as Metadata | undefined } : {}),
   });
   return { ok: true, request, answer };
 }

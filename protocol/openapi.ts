@@ -48,6 +48,7 @@ export const routes: readonly DocumentedRoute[] = [
   },
   { method: 'get', path: '/chat/completions', summary: 'List stored chat completions', api: 'openai', query: page },
   { method: 'get', path: '/chat/completions/{id}', summary: 'Get a stored chat completion', api: 'openai' },
+  { method: 'post', path: '/chat/completions/{id}', summary: 'Note other metadata on it', api: 'openai' },
   { method: 'get', path: '/chat/completions/{id}/messages', summary: 'What it was asked with', api: 'openai' },
   { method: 'delete', path: '/chat/completions/{id}', summary: 'Delete a stored chat completion', api: 'openai' },
   {

@@ -50,7 +50,9 @@ export interface JobHistory {
 }
 
 /** What somebody wants to know of a response that was asked for before, or wants done with it. */
-export type Look =
+export type Look = ResponseLook | CompletionLook;
+
+export type ResponseLook =
   | { readonly what: 'response'; readonly jobId: string }
   | { readonly what: 'inputItems'; readonly jobId: string; readonly page: PageAsked }
   /** Its events behind number `after`; null for all. */
@@ -58,6 +60,13 @@ export type Look =
   | { readonly what: 'cancel'; readonly jobId: string }
   /** `ended`: it was told to end before. */
   | { readonly what: 'delete'; readonly jobId: string; readonly ended?: true };
+
+/** At a chat completion that was to be stored. */
+export type CompletionLook =
+  /** `metadata`: noted later, in place of what the request said. */
+  | { readonly what: 'completion'; readonly jobId: string; readonly metadata?: Readonly<Record<string, string>> }
+  | { readonly what: 'completionMessages'; readonly jobId: string; readonly page: PageAsked }
+  | { readonly what: 'deleteCompletion'; readonly jobId: string };
 
 export type LookOutcome =
   | {
@@ -232,6 +241,8 @@ export type ShardInput =
       readonly workerId: string;
       readonly jobs: readonly JobMark[];
     }
+  /** The router stops: the worker is to finish what it has, and to dial another one. */
+  | { readonly kind: 'workerDrained'; readonly at: number; readonly workerId: string }
   | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
   | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
   /** After a restart or the death of a shard: rebuild from the log. */
@@ -309,6 +320,8 @@ export type Effect =
       readonly jobIds: readonly string[];
     }
   | { readonly kind: 'looked'; readonly lookId: string; readonly outcome: LookOutcome }
+  /** A chat completion is complete that was to be stored. */
+  | { readonly kind: 'listCompletion'; readonly jobId: string }
   /** The request to count tokens is refused. */
   | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
   /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */

@@ -16,6 +16,7 @@ import { answerError, answerJson, answerText, type Exchange } from './answers.ts
 import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
+import type { CompletionsPort } from './completions.ts';
 import { allowOrigin } from './cors.ts';
 import { answerJobs } from './jobs.ts';
 import { answerOpenai } from './openai.ts';
@@ -35,6 +36,7 @@ export interface HttpOptions {
 
 export interface HttpParts {
   readonly front: Front;
+  readonly completions: CompletionsPort;
   /** Of an `Idempotency-Key`. */
   readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
@@ -48,10 +50,13 @@ const headerBytesMax = 64 * 1024;
 /** Requests that may wait on one connection for the answer before theirs. */
 const pipelinedMax = 256;
 
-export function openHttp(options: HttpOptions, { front, digest, checkKey, diagnostics }: HttpParts): Server {
+export function openHttp(
+  options: HttpOptions,
+  { front, completions, digest, checkKey, diagnostics }: HttpParts,
+): Server {
   const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
-  const parts = { ...options, front, digest, checkKey, startedAt };
+  const parts = { ...options, front, completions, digest, checkKey, startedAt };
   /** Exchanges of a connection that are not over; the first is being served (E3). */
   const lines = new WeakMap<Socket, (() => void)[]>();
 

@@ -11,7 +11,7 @@
 
 import { streamHeaders } from '../../machines/shown.ts';
 import { keepAliveEvent, responseTokens } from '../../protocol/responses-api.ts';
-import type { Look } from '../../protocol/shard-messages.ts';
+import type { ResponseLook } from '../../protocol/shard-messages.ts';
 import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
@@ -65,7 +65,7 @@ export async function answerResponses(
   );
 }
 
-function wantedOf(method: string, verb: string): Look['what'] | null {
+function wantedOf(method: string, verb: string): ResponseLook['what'] | null {
   if (method === 'GET' && verb === '') return 'response';
   if (method === 'GET' && verb === 'input_items') return 'inputItems';
   if (method === 'DELETE' && verb === '') return 'delete';
@@ -77,7 +77,7 @@ interface Misasked {
   readonly message: string;
 }
 
-function lookOf(what: Look['what'], jobId: string, asked: URLSearchParams): Look | Misasked {
+function lookOf(what: ResponseLook['what'], jobId: string, asked: URLSearchParams): ResponseLook | Misasked {
   if (what === 'response' && asked.get('stream') === 'true') {
     const after = asked.get('starting_after');
     if (after === null || after === '') return { what: 'stream', jobId, after: null };

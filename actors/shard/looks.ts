@@ -14,9 +14,12 @@ import { inputItemsPage } from '../../protocol/responses-api.input-items.ts';
 import { type Histories, type History, responseDeleted } from '../../protocol/responses-api.ts';
 import type { JobHistory, LoggedEntry, Look, LookOutcome } from '../../protocol/shard-messages.ts';
 import { positioned } from './positioned.ts';
+import { lookAtCompletion } from './stored-completions.ts';
 
 /** `entries`: the job's log, as far as it goes; empty when there is none. */
 export function lookAt(look: Look, entries: readonly LoggedEntry[]): LookOutcome {
+  if (look.what === 'completion' || look.what === 'completionMessages' || look.what === 'deleteCompletion')
+    return lookAtCompletion(look, entries);
   const log = [...positioned(entries)];
   const response = storedResponse(log);
   const id = responseIdOf(look.jobId);

@@ -149,6 +149,7 @@ export class Shard {
       case 'workerFrame':
       case 'workerKeyChecked':
       case 'workerClaimed':
+      case 'workerDrained':
       case 'workerClosed':
       case 'workerRestored':
         return this.#workers.take(input);
@@ -349,6 +350,9 @@ export class Shard {
     live.job = job;
     const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
+    const { answer, jobId } = job.submitted;
+    if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
+      chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
   }
