@@ -68,7 +68,7 @@ export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: bo
   switch (event.type) {
     case 'output.appended': {
       if (event.text === '') return [answer, nothing];
-      const [items, list] = said(answer.items, event.kind, event.text);
+      const [items, list] = said(answer.items, event.kind, event.text, event.logprobs);
       return shown({ ...answer, items }, list);
     }
     case 'job.assigned':
@@ -156,5 +156,6 @@ const whole = (response: ResponseBody): WholeAnswer => ({
 export function answeredAtOnce(submitted: JobSubmitted): WholeAnswer | null {
   const { answer: shape } = submitted;
   if (shape.api !== 'openai.responses' || shape.background !== true || shape.stream) return null;
-  return whole(responseNow(beginResponse(submitted, shape)));
+  const answer = whole(responseNow(beginResponse(submitted, shape)));
+  return { ...answer, headers: { ...answer.headers, 'x-auxot-job': submitted.jobId } };
 }
