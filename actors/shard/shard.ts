@@ -175,7 +175,7 @@ export class Shard {
       return;
     }
     const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
-    const { request, answer, background = false } = parsed;
+    const { request, answer, background = false, ignored = [] } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
       at,
@@ -196,6 +196,8 @@ export class Shard {
     this.#jobs.set(jobId, live);
     const chunk = this.#chunkWith(live, submitted);
     chunk.creates = true;
+    if (ignored.length > 0)
+      this.#note('debug', 'parts of a request have no effect', { jobId, parts: [...new Set(ignored)].join(', ') });
     const atOnce = answeredAtOnce(submitted);
     if (atOnce === null) this.#streams.open(input.streamId, submitted);
     else {
