@@ -61,6 +61,8 @@ export interface FrontOptions {
   readonly silentMs: number;
   /** Shown when a request names no model. */
   readonly modelDefault: string;
+  /** Fields of requests that have no effect are refused. */
+  readonly strictParams?: boolean;
 }
 
 export interface FrontParts {
@@ -269,6 +271,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      ...(this.#options.strictParams === true ? { strict: true } : {}),
       offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
