@@ -183,6 +183,8 @@ const redial = (wanted: number, behind: number): WorkerCommand =>
         expectSame([end.attempt, end.seq], [attempt, job.seq], 'the end, again');
       }
       await line.heardOut();
+      for (const { job_id: id, seq } of granted)
+        expectSame(line.tokens(id).length, at(model.jobs, id).seq - seq, `the number of tokens of ${id}, said again`);
       for (const frame of line.heard)
         expect(frame.job_id === undefined || model.jobs.has(frame.job_id), `a dropped job speaks: ${shown(frame)}`);
     },
