@@ -194,13 +194,18 @@ const any = fc.nat(7);
 export const workerCommands = fc.commands<WorkerModel, WorkerReal, boolean>(
   [
     fc.constant(give()),
+    fc.constant(give()),
+    fc.constant(give()),
+    fc.record({ any, count: fc.integer({ min: 1, max: 5 }) }).map(one => say(one.any, one.count)),
     fc.record({ any, count: fc.integer({ min: 1, max: 5 }) }).map(one => say(one.any, one.count)),
     fc.record({ any, count: fc.integer({ min: 1, max: 5 }) }).map(one => say(one.any, one.count)),
     any.map(finish),
     any.map(cancel),
     fc.record({ any, share: fc.nat(4) }).map(one => acknowledge(one.any, one.share)),
     fc.constant(noise()),
-    fc.record({ wanted: fc.nat(255), behind: fc.nat(4) }).map(one => redial(one.wanted, one.behind)),
+    fc
+      .record({ wanted: fc.constantFrom(255, 255, 5, 2, 0), behind: fc.nat(4) })
+      .map(one => redial(one.wanted, one.behind)),
   ],
   { maxCommands: 30, size: 'max' },
 );
