@@ -4,6 +4,7 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
+import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
@@ -18,6 +19,8 @@ export type ReadBody =
       readonly answer: AnswerShape;
       /** The job goes on without its caller. */
       readonly background?: boolean;
+      /** Types of tools and items in the request that have no effect here. */
+      readonly ignored?: readonly string[];
     }
   /** The logs of these jobs must be read first. */
   | { readonly ok: 'later'; readonly jobIds: readonly string[] }
@@ -88,6 +91,8 @@ function parse(body: unknown, { api, modelDefault, offered = [], histories = [] 
   switch (api) {
     case 'openai.chat':
       return parseChatRequest(body, { modelDefault, honours });
+    case 'openai.completions':
+      return parseCompletionRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
     case 'openai.responses':
