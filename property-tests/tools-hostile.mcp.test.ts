@@ -62,7 +62,10 @@ test('MCP servers that hang, crash, flood or lie are contained, and the good one
         const named = (): string =>
           JSON.stringify(router.frames.filter(({ type }) => type === 'tools_changed').at(-1) ?? {});
         await waitUntil(
-          () => ['good__do', 'lie__do', 'flood__do', 'nag__do', 'hang_call__do'].every(name => named().includes(name)),
+          () =>
+            ['good', 'lie', 'flood', 'nag', 'hang_call', 'freeze_call', 'crash_call', 'long_line', 'deep'].every(name =>
+              named().includes(`${name}__do`),
+            ),
           60_000,
           () => `${named().slice(0, 2000)}\n${program.output()}`,
         );
