@@ -192,7 +192,7 @@ export class Cluster {
   /** A caller whose connection is gone asks for the rest, on any router; or lets it be. */
   resume(caller: CallerNode): void {
     if (!caller.waits) return;
-    if (!caller.ask.streamed || caller.jobId === '' || caller.resumes >= resumesMax) return caller.giveUp();
+    if (!caller.ask.streamed || caller.malformed || caller.jobId === '' || caller.resumes >= resumesMax) return caller.giveUp();
     const life = this.random.pick(this.liveRouters())?.life ?? null;
     if (life === null || life.node.frozen) {
       this.clock.after(500, null, () => this.resume(caller));

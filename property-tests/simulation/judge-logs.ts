@@ -40,7 +40,8 @@ export async function judgeLogs(cluster: Cluster, calmAt: number): Promise<Map<s
     const judged = judge(cluster, jobId, entries, calmAt);
     if (judged === null) return jobs;
     jobs.set(jobId, judged);
-    replays(cluster, jobId, entries, callers.get(jobId));
+    // A caller that came back too late is told that its job was cancelled; the replay takes it for one that had left.
+    if (judged.end.type !== 'job.cancelled') replays(cluster, jobId, entries, callers.get(jobId));
     if (cluster.found !== null) return jobs;
   }
   const open = await log.openJobs();
@@ -88,8 +89,8 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
     if (said.text !== truth.text || said.reasoning !== truth.reasoning)
       return wrong(`it is complete with ${show(said.text)} of ${show(truth.text)}`);
     const old = cluster.plan.shape.workers.some(({ version }) => version === 1);
-    // A worker of version 1 cannot say why it stopped.
-    if (end.finishReason !== truth.finishReason && !(old && end.finishReason === 'stop'))
+    // A worker of version 1 cannot say why it stopped: the router goes by the number of tokens.
+    if (end.finishReason !== truth.finishReason && !(old && truth.call === null))
       return wrong(`it finished with ${end.finishReason} and not with ${truth.finishReason}`);
     if (end.usage.output !== truth.tokens) return wrong(`it counts ${end.usage.output} tokens of ${truth.tokens}`);
     const calls = (end.toolCalls ?? []).map(({ name, arguments: json }) => `${name}${json}`).join();

@@ -21,6 +21,8 @@ export interface Outcome {
   readonly events: number;
   readonly callers: number;
   readonly satisfied: number;
+  /** How callers fared, in words. */
+  readonly endings: ReadonlyMap<string, number>;
   readonly timeline: readonly string[];
 }
 
@@ -56,6 +58,7 @@ export async function runPlan(plan: Plan, traced = false): Promise<Outcome> {
     events: clock.events,
     callers: cluster.callers.length,
     satisfied: cluster.callers.filter(({ satisfied }) => satisfied).length,
+    endings: endingsOf(cluster),
     timeline: cluster.timeline?.lines ?? [],
   };
 }
@@ -100,7 +103,7 @@ async function untilQuiet(cluster: Cluster, calmAt: number): Promise<void> {
   while (clock.now < calmAt + calmMsMax) {
     await clock.runUntil(clock.now + 1000);
     const busy = cluster.callers.some(({ waits }) => waits) || cluster.routers.some(({ life }) => isBusy(life?.front));
-    const away = cluster.routers.some(({ listening }) => !listening) || free(cluster) < cluster.workers.length;
+    const away = cluster.routers.some(({ listening }) => !listening) || free(cluster) !== cluster.workers.length;
     if (!busy && !away) return;
   }
 }
@@ -173,4 +176,13 @@ async function endAll(cluster: Cluster): Promise<void> {
     const left = clock.waitingOf(node);
     if (left > 0) cluster.wrong(`${name} has stopped, and ${left} of its timers run`);
   }
+}
+
+function endingsOf({ callers }: Cluster): Map<string, number> {
+  const endings = new Map<string, number>();
+  for (const { satisfied, ending, malformed, heard } of callers) {
+    const word = satisfied ? 'right' : malformed ? 'malformed' : heard.error !== null ? heard.error : (ending ?? 'waits');
+    endings.set(word, (endings.get(word) ?? 0) + 1);
+  }
+  return endings;
 }
