@@ -48,7 +48,7 @@ type Weights = Partial<Record<FaultKind | DelayKind, number>>;
 const frames: Weights = { 'frame lost': 14, 'frame doubled': 20, 'connection cut': 8, 'connection half-open': 1 };
 const store: Weights = { 'store reply lost': 8, 'store command lost': 8, 'store command doubled': 20 };
 const disk: Weights = { 'disk write failed': 3, 'disk write cut short': 12 };
-const people: Weights = { 'caller left': 4, 'caller cut off': 5, 'caller stopped reading': 10, 'request malformed': 4 };
+const people: Weights = { 'caller left': 4, 'caller cut off': 5, 'caller stopped reading': 10, 'request malformed': 2 };
 const delays: Weights = { 'link slow': 1, 'store slow': 1, 'disk slow': 1, 'shard slow': 1, 'worker slow': 1 };
 const rare: Weights = {
   'network partition': 0.5,

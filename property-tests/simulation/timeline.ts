@@ -27,6 +27,6 @@ export class Timeline {
   #add(line: string): void {
     if (this.lines.length >= linesMax) return;
     const seconds = ((this.#clock.now - this.#clock.startedAt) / 1000).toFixed(4).padStart(10);
-    this.lines.push(`${seconds}  ${line.replaceAll('\n', '⏎').slice(0, lineCharsMax)}`);
+    this.lines.push(`${seconds}  ${line.replaceAll('\n', '⏎').replaceAll('\u0000', '␀').slice(0, lineCharsMax)}`);
   }
 }

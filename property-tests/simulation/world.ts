@@ -29,6 +29,7 @@ export interface Outcome {
 /** Nobody may need longer than this once faults have ceased: a job's whole time, and the way back to it. */
 const calmMsMax = times.jobTimeoutMs + times.queueTimeoutMs + 30_000;
 const probes = 4;
+const takeOverMs = 8000;
 
 export async function runPlan(plan: Plan, traced = false): Promise<Outcome> {
   const startedAt = realNow();
@@ -100,6 +101,8 @@ function calmDown(cluster: Cluster): void {
 
 async function untilQuiet(cluster: Cluster, calmAt: number): Promise<void> {
   const { clock } = cluster;
+  // Jobs of a router that was killed a moment ago are taken over when its lease has lapsed and all have had time.
+  await clock.runUntil(calmAt + takeOverMs);
   while (clock.now < calmAt + calmMsMax) {
     await clock.runUntil(clock.now + 1000);
     const busy = cluster.callers.some(({ waits }) => waits) || cluster.routers.some(({ life }) => isBusy(life?.front));
@@ -158,11 +161,15 @@ function judgeLoad(cluster: Cluster): void {
     if ((engine?.active ?? 0) > 0) cluster.wrong(`all is done, and ${node.name} runs ${engine?.active} jobs`);
 }
 
+const connections = ({ routers }: Cluster): number =>
+  routers.reduce((sum, { life }) => sum + (life?.front.health().workers ?? 0), 0);
+
 /** Routers stop in order; nothing of them is left, no machine and no timer. */
 async function endAll(cluster: Cluster): Promise<void> {
   const { clock } = cluster;
   for (const worker of cluster.workers) cluster.killWorker(worker, false);
-  await clock.runUntil(clock.now + 2000);
+  // Of a machine that vanished with its process, nobody tells: silence is all there is.
+  for (let n = 0; n < 12 && connections(cluster) > 0; n += 1) await clock.runUntil(clock.now + 2000);
   for (const { life, name } of cluster.routers)
     for (const { workers } of life?.shards.sizes() ?? [])
       if (workers > 0) cluster.wrong(`all workers are gone, and a shard of ${name} holds ${workers} connections`);
