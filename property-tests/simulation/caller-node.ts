@@ -4,8 +4,8 @@
  */
 import type { Front } from '../../actors/router/front.ts';
 import type { CallerPort } from '../../actors/router/ports.ts';
-import { type CodeName, codeOf } from '../../protocol/codes.ts';
 import { messageError, messageStatus } from '../../protocol/anthropic-api.ts';
+import { type CodeName, codeOf } from '../../protocol/codes.ts';
 import { errorBody } from '../../protocol/openai-api.ts';
 import { type Ask, type Family, type Heard, newHeard } from './families.ts';
 import type { RouterLife } from './router-node.ts';

@@ -21,8 +21,8 @@ export interface Node {
   readonly name: string;
   /** Runs `what` now, or later if the node stands still, or never if it is dead. */
   take(what: () => void): void;
-  /** The node's own idea of the time, epoch ms. */
-  now(): number;
+  /** What its system takes for the time, epoch ms. */
+  wall(): number;
 }
 
 /** Events between two looks at the real event loop: rejections that nobody handles are told there. */
@@ -41,7 +41,7 @@ export class VirtualClock {
 
   after(ms: number, node: Node | null, run: () => void): Event {
     this.#order += 1;
-    const at = this.now + (ms > 0 ? ms : 0);
+    const at = this.now + Math.max(0, ms);
     const event: Event = { at, order: this.#order, node, run };
     this.#push(event);
     return event;

@@ -192,7 +192,8 @@ export class Cluster {
   /** A caller whose connection is gone asks for the rest, on any router; or lets it be. */
   resume(caller: CallerNode): void {
     if (!caller.waits) return;
-    if (!caller.ask.streamed || caller.malformed || caller.jobId === '' || caller.resumes >= resumesMax) return caller.giveUp();
+    if (!caller.ask.streamed || caller.malformed || caller.jobId === '' || caller.resumes >= resumesMax)
+      return caller.giveUp();
     const life = this.random.pick(this.liveRouters())?.life ?? null;
     if (life === null || life.node.frozen) {
       this.clock.after(500, null, () => this.resume(caller));
@@ -205,7 +206,11 @@ export class Cluster {
       if (!caller.waits) return;
       caller.life = life;
       const cursor = lastId === null ? null : parseCursor(lastId);
-      caller.streamId = life.front.followArrived(caller.port(), caller.jobId, { cursor, shape: 'streamed', waits: true });
+      caller.streamId = life.front.followArrived(caller.port(), caller.jobId, {
+        cursor,
+        shape: 'streamed',
+        waits: true,
+      });
     });
   }
 

@@ -60,7 +60,10 @@ const chat: Family = {
     ...(prompt.includes('#tools') ? { tools: [{ type: 'function', function: tool }] } : {}),
   }),
   event(heard, _name, data) {
-    if (data === '[DONE]') return void (heard.ends += 1);
+    if (data === '[DONE]') {
+      heard.ends += 1;
+      return;
+    }
     const chunk = JSON.parse(data);
     if (chunk.error !== undefined) heard.error = String(chunk.error.code);
     const [choice] = chunk.choices ?? [];
@@ -86,7 +89,11 @@ const chat: Family = {
   errorOf: body => String(JSON.parse(body).error.code),
 };
 
-const stopReasons: Readonly<Record<string, string>> = { end_turn: 'stop', max_tokens: 'length', tool_use: 'tool_calls' };
+const stopReasons: Readonly<Record<string, string>> = {
+  end_turn: 'stop',
+  max_tokens: 'length',
+  tool_use: 'tool_calls',
+};
 
 const messages: Family = {
   name: 'messages',
@@ -105,7 +112,8 @@ const messages: Family = {
     if (event.type !== name) heard.nonsense = `an event ${name} that says ${event.type}`;
     switch (event.type) {
       case 'content_block_start':
-        if (event.content_block.type === 'tool_use') heard.calls.push({ name: event.content_block.name, arguments: '' });
+        if (event.content_block.type === 'tool_use')
+          heard.calls.push({ name: event.content_block.name, arguments: '' });
         return;
       case 'content_block_delta': {
         const { delta } = event;

@@ -2,8 +2,9 @@
  * The timers and the clock that programs reach without asking, put under virtual time: whoever calls `setTimeout` or
  * `Date.now` in code under simulation gets the time of the node that is running. Outside a run they are the real ones.
  */
-import timersPromises from 'node:timers/promises';
+
 import { syncBuiltinESMExports } from 'node:module';
+import timersPromises from 'node:timers/promises';
 import type { Event, VirtualClock } from './clock.ts';
 
 export const realSetImmediate = globalThis.setImmediate;
@@ -66,7 +67,7 @@ export function installClock(clock: VirtualClock): { remove: () => void } {
     clearInterval: stop,
     clearImmediate: stop,
   });
-  Date.now = () => Math.floor(clock.node?.now() ?? clock.now);
+  Date.now = () => Math.floor(clock.node?.wall() ?? clock.now);
   const sleep = <T>(ms = 0, value?: T): Promise<T | undefined> =>
     new Promise(resolve => void after(ms, () => resolve(value)));
   Object.assign(timersPromises, { setTimeout: sleep, setImmediate: <T>(value?: T) => sleep(0, value) });

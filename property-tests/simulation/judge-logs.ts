@@ -43,7 +43,7 @@ export async function judgeLogs(cluster: Cluster, calmAt: number): Promise<Map<s
     if (judged === null) return jobs;
     jobs.set(jobId, judged);
     // A caller that came back too late is told that its job was cancelled; the replay takes it for one that had left.
-    if (judged.end.type !== 'job.cancelled') replays(cluster, jobId, entries, callers.get(jobId));
+    if (judged.end.type !== 'job.cancelled') replays(cluster, entries, callers.get(jobId));
     if (cluster.found !== null) return jobs;
   }
   const open = await log.openJobs();
@@ -84,7 +84,8 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
   const truth = truthOf(prompt, submitted.request.maxTokens ?? Number.POSITIVE_INFINITY);
   const said = { text: '', reasoning: '' };
   for (const event of events) if (event.type === 'output.appended') said[event.kind] += event.text;
-  if (!truth.text.startsWith(said.text)) return wrong(`it says ${show(said.text)}, and the truth is ${show(truth.text)}`);
+  if (!truth.text.startsWith(said.text))
+    return wrong(`it says ${show(said.text)}, and the truth is ${show(truth.text)}`);
   if (!truth.reasoning.startsWith(said.reasoning))
     return wrong(`it thinks ${show(said.reasoning)}, and the truth is ${show(truth.reasoning)}`);
   if (end.type === 'job.completed') {
@@ -110,7 +111,7 @@ const diedAt = ({ tally }: Cluster, at: number): boolean =>
   tally.had(['router killed'], at, at + 15_000) || tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY);
 
 /** The same states and the same bytes. */
-function replays(cluster: Cluster, jobId: string, entries: readonly LogEntry[], caller: CallerNode | undefined): void {
+function replays(cluster: Cluster, entries: readonly LogEntry[], caller: CallerNode | undefined): void {
   let bytes = '';
   try {
     for (const { caller: seen } of stepsOf(entries)) bytes += seen.bytes;

@@ -132,7 +132,8 @@ export class Wire {
     timeline?.fault(hit, `${this.name} ${way === 'up' ? '→' : '←'} ${item.text}`);
     this.#parts.tally.fault(hit, clock.now);
     if (hit === 'frame lost') return;
-    if (hit === 'frame garbled') return this.#carry(way, { kind: 'text', text: garbled(item.text, this.version, this.#parts.random) });
+    if (hit === 'frame garbled')
+      return this.#carry(way, { kind: 'text', text: garbled(item.text, this.version, this.#parts.random) });
     this.#carry(way, item);
     this.#carry(way, item);
   }
@@ -167,7 +168,11 @@ export class Wire {
     this.#ready[way] = at;
     this.#inFlight[way] += 1;
     if (timeline !== null && item.kind !== 'ping' && item.kind !== 'pong')
-      timeline.sent(way === 'up' ? this.worker.name : this.router.name, way === 'up' ? this.router.name : this.worker.name, shown(item));
+      timeline.sent(
+        way === 'up' ? this.worker.name : this.router.name,
+        way === 'up' ? this.router.name : this.worker.name,
+        shown(item),
+      );
     clock.after(at - clock.now, null, () => {
       if (this.#dark[way]) return;
       this.#inFlight[way] -= 1;
@@ -248,7 +253,9 @@ export class Wire {
     this.#closing.up = this.#closing.down = true;
     this.#dark.up = this.#dark.down = true;
     for (const end of ['worker', 'router'] as const)
-      clock.after(random.chance(0.2) ? random.between(0, 800) : random.between(0, 5), null, () => this.#later(end, 1006, ''));
+      clock.after(random.chance(0.2) ? random.between(0, 800) : random.between(0, 5), null, () =>
+        this.#later(end, 1006, ''),
+      );
     return true;
   }
 
@@ -278,7 +285,8 @@ export class Wire {
   }
 }
 
-const shown = (item: Item): string => (item.kind === 'text' ? item.text : item.kind === 'close' ? `close ${item.code} ${item.reason}` : item.kind);
+const shown = (item: Item): string =>
+  item.kind === 'text' ? item.text : item.kind === 'close' ? `close ${item.code} ${item.reason}` : item.kind;
 
 export class Network {
   readonly #parts: NetworkParts;

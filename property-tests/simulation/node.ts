@@ -1,4 +1,5 @@
 /** One process of the cluster: it runs, stands still for a while (SIGSTOP, a swapped-out machine), or is dead for good. */
+import { steadyTime } from '../../actors/worker/clock.ts';
 import type { Event, Node, VirtualClock } from './clock.ts';
 
 export class SimNode implements Node {
@@ -14,9 +15,13 @@ export class SimNode implements Node {
     this.clock = clock;
   }
 
-  now(): number {
+  /** The system's time. */
+  wall(): number {
     return Math.floor(this.clock.now) + this.skewMs;
   }
+
+  /** As its program has it. */
+  readonly now = steadyTime(() => this.wall());
 
   get frozen(): boolean {
     return this.#held !== null;

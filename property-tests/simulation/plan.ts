@@ -108,9 +108,8 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
   // Gentle kinds come thick, deadly ones seldom: in proportion to what all of them weigh together.
   const faultMs = 8000 / sum / rate;
   for (let at = random.between(500, 3000); at < worldMs; at += faultMs * 2 * random.next()) {
-    let left = random.next() * sum;
-    const found = kinds.find(([, weight]) => (left -= weight) < 0);
-    if (found !== undefined) faults.push({ at, kind: found[0], pick: [random.next(), random.next(), random.next()] });
+    const found = weighed(kinds, random);
+    if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });
   }
   return { seed, mood, shape, asks, faults, calmAt: worldMs };
 }
@@ -118,13 +117,19 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
 const fits = (kind: string, { store: where }: Shape): boolean =>
   where === 'embedded' ? !kind.startsWith('store ') : !kind.startsWith('disk ');
 
-function moodOf(random: Random): [string, Weights] {
-  let left = random.next() * moods.reduce((all, [, share]) => all + share, 0);
-  for (const [name, share, weights] of moods) {
-    left -= share;
-    if (left < 0) return [name, weights];
+const moodOf = (random: Random): readonly [string, Weights] =>
+  weighed(
+    moods.map(([name, share, weights]) => [[name, weights] as const, share] as const),
+    random,
+  ) ?? ['nothing', {}];
+
+function weighed<T>(list: readonly (readonly [T, number])[], random: Random): T | undefined {
+  let left = random.next() * list.reduce((all, [, weight]) => all + weight, 0);
+  for (const [item, weight] of list) {
+    left -= weight;
+    if (left < 0) return item;
   }
-  return ['nothing', {}];
+  return list.at(-1)?.[0];
 }
 
 function shapeOf(random: Random): Shape {

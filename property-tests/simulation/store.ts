@@ -45,7 +45,7 @@ export class EmbeddedStore {
   }
 
   async open(node: SimNode): Promise<Store> {
-    this.#engine = await load(this.disk, () => node.now());
+    this.#engine = await load(this.disk, () => node.wall());
     return EmbeddedConnection.first(this.#engine);
   }
 
@@ -92,7 +92,7 @@ export class StoreServer {
     this.#boots += 1;
     const boot = this.#boots;
     this.parts.clock.node = this.node;
-    const engine = await load(this.disk, () => this.node.now());
+    const engine = await load(this.disk, () => this.node.wall());
     if (boot === this.#boots) this.engine = engine;
     else engine.keys.close();
   }
@@ -174,7 +174,10 @@ export class StoreLink {
       new Promise((resolve, reject) => this.#send({ run, words, resolve, reject, settled: false, tries: 0 }));
     const batch = (kind: 'pipeline' | 'multi', commands: Words[]): Batch => ({
       exec: () =>
-        call(connection => connection[kind](commands).exec(), kind === 'pipeline' ? commands : null) as Promise<BatchReply>,
+        call(
+          connection => connection[kind](commands).exec(),
+          kind === 'pipeline' ? commands : null,
+        ) as Promise<BatchReply>,
     });
     const own: Partial<Store> = {
       pipeline: commands => batch('pipeline', commands),
@@ -215,13 +218,17 @@ export class StoreLink {
         // Some of a pipeline may have got there.
         const some = call.words === null ? 0 : random.below(call.words.length + 1);
         if (some > 0 && some < (call.words?.length ?? 0))
-          void this.#connected().pipeline([...(call.words ?? [])].slice(0, some)).exec().catch(() => undefined);
+          void this.#connected()
+            .pipeline([...(call.words ?? [])].slice(0, some))
+            .exec()
+            .catch(() => undefined);
         return void this.#loseAnswer(call);
       }
       if (fault === 'store command doubled') call.run(this.#connected()).catch(() => undefined);
       const engine = this.server.engine;
       call.run(this.#connected()).then(
-        reply => (fault === 'store reply lost' ? this.#loseAnswer(call) : this.#answer(engine, call, () => call.resolve(reply))),
+        reply =>
+          fault === 'store reply lost' ? this.#loseAnswer(call) : this.#answer(engine, call, () => call.resolve(reply)),
         (error: Error) => this.#answer(engine, call, () => call.reject(error)),
       );
     });
@@ -233,7 +240,10 @@ export class StoreLink {
     const first = this.#armed.shift();
     if (first === undefined) return null;
     tally.fault(first.fault, clock.now);
-    timeline?.fault(first.fault, `${this.client.name}: ${call.words === null ? 'a command' : JSON.stringify(call.words)}`);
+    timeline?.fault(
+      first.fault,
+      `${this.client.name}: ${call.words === null ? 'a command' : JSON.stringify(call.words)}`,
+    );
     return first.fault;
   }
 

@@ -32,7 +32,14 @@ export const faultKinds = [
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
-export const delayKinds = ['frame delayed', 'link slow', 'store slow', 'disk slow', 'shard slow', 'worker slow'] as const;
+export const delayKinds = [
+  'frame delayed',
+  'link slow',
+  'store slow',
+  'disk slow',
+  'shard slow',
+  'worker slow',
+] as const;
 export type DelayKind = (typeof delayKinds)[number];
 
 export class Tally {

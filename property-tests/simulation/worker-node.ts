@@ -51,7 +51,8 @@ export class WorkerNode {
 
   #boot(node: SimNode): void {
     const { slots, version, modelFile, dialFrom, diagnostics, random, endedByItself, wrong } = this.parts;
-    const tooMany = (active: number): void => wrong(`the worker ${node.name} has ${slots} slots and runs ${active} jobs`);
+    const tooMany = (active: number): void =>
+      wrong(`the worker ${node.name} has ${slots} slots and runs ${active} jobs`);
     const dial = dialFrom(node, version);
     const info = {
       model: 'm',

@@ -2,10 +2,10 @@
  * Runs one plan from start to end: the busy minute, the calm after it, the proof that the cluster works again, the end of
  * everything; and judges it.
  */
-import { realNow } from './globals.ts';
-import { installClock } from './globals.ts';
+
 import { Cluster, slotsOfWorkers, times } from './cluster.ts';
 import { inject } from './faults.ts';
+import { installClock, realNow } from './globals.ts';
 import { judgeCallers } from './judge-callers.ts';
 import { judgeLogs } from './judge-logs.ts';
 import type { Plan } from './plan.ts';
@@ -83,7 +83,7 @@ async function live(cluster: Cluster): Promise<void> {
 
 /** Whatever was broken for a time is whole again; who was killed is back. */
 function calmDown(cluster: Cluster): void {
-  const { clock, network, store } = cluster;
+  const { network, store } = cluster;
   cluster.calm = true;
   cluster.malformed = 0;
   network.partitioned.clear();
@@ -96,7 +96,6 @@ function calmDown(cluster: Cluster): void {
     worker.pace.failWith = null;
   }
   for (const caller of cluster.callers) if (caller.waits && caller.slow) caller.drain(false);
-
 }
 
 async function untilQuiet(cluster: Cluster, calmAt: number): Promise<void> {
@@ -140,7 +139,9 @@ async function probe(cluster: Cluster): Promise<void> {
   await clock.runUntil(clock.now + 15_000);
   for (const caller of asked)
     if (caller?.satisfied !== true)
-      cluster.wrong(`all is calm, and ${caller?.name ?? 'nobody'} has no answer (${caller?.status} ${caller?.heard.error})`);
+      cluster.wrong(
+        `all is calm, and ${caller?.name ?? 'nobody'} has no answer (${caller?.status} ${caller?.heard.error})`,
+      );
 }
 
 function judgeLoad(cluster: Cluster): void {
@@ -151,9 +152,12 @@ function judgeLoad(cluster: Cluster): void {
     }
     const { front, shards } = life;
     const held = Object.entries(front.load).filter(([, count]) => count > 0);
-    if (held.length > 0) cluster.wrong(`all is done, and ${name} still holds ${JSON.stringify(front.load)}`);
+    const waiting = cluster.callers.filter(({ waits }) => waits).map(caller => caller.name);
+    if (held.length > 0)
+      cluster.wrong(`all is done, and ${name} still holds ${JSON.stringify(front.load)}; ${waiting} wait`);
     for (const { jobs, streams } of shards.sizes())
-      if (jobs + streams > 0) cluster.wrong(`all is done, and a shard of ${name} holds ${jobs} jobs, ${streams} streams`);
+      if (jobs + streams > 0)
+        cluster.wrong(`all is done, and a shard of ${name} holds ${jobs} jobs, ${streams} streams`);
     for (const thrown of shards.threw)
       cluster.wrong(`a shard of ${name} threw: ${thrown instanceof Error ? thrown.stack : String(thrown)}`);
   }
@@ -188,7 +192,13 @@ async function endAll(cluster: Cluster): Promise<void> {
 function endingsOf({ callers }: Cluster): Map<string, number> {
   const endings = new Map<string, number>();
   for (const { satisfied, ending, malformed, heard } of callers) {
-    const word = satisfied ? 'right' : malformed ? 'malformed' : heard.error !== null ? heard.error : (ending ?? 'waits');
+    const word = satisfied
+      ? 'right'
+      : malformed
+        ? 'malformed'
+        : heard.error !== null
+          ? heard.error
+          : (ending ?? 'waits');
     endings.set(word, (endings.get(word) ?? 0) + 1);
   }
   return endings;
