@@ -113,6 +113,11 @@ export class Wire {
     this.#armed.push({ fault, at: this.#parts.clock.now });
   }
 
+  /** Nothing more can come of it, and one end may not know yet. */
+  get isDead(): boolean {
+    return this.#dark.up || this.#dark.down || this.worker.dead || this.router.dead;
+  }
+
   /** Faults have ceased. */
   disarm(): void {
     this.#armed.length = 0;
