@@ -30,7 +30,7 @@ export async function startRouter(given?: readonly string[]): Promise<Target> {
     AUXOT_ADMIN_KEY_HASH: await hashOf(workerKey),
     AUXOT_API_KEY_HASH: await hashOf(callerKey),
     AUXOT_DATA_DIR: dataDir,
-    AUXOT_MODEL: 'bench',
+    AUXOT_MODEL: 'bench.gguf',
     AUXOT_MAX_QUEUE: '20000',
     AUXOT_LOG_LEVEL: 'warn',
     ...settingsOf(process.env),

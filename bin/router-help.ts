@@ -5,6 +5,7 @@ Commands:
   (none)            start the router, configured by the environment
   up                router and a local GPU worker in one command; makes keys on the first run
   setup             make keys and the settings that hold their hashes
+  models            list the models of the registry, by memory, capability, family or text
   replay JOB        step through a job's log: events, states, and the bytes that the caller got
   version           print the version
   help              this text
@@ -16,8 +17,10 @@ Settings of the router:
   AUXOT_ADMIN_KEY_HASH            hash of the key that GPU workers show (required)
   AUXOT_API_KEY_HASH              hash of the key that callers show (required)
   AUXOT_TOOLS_KEY_HASH            hash of the key that tools workers show (none: tools are off)
-  AUXOT_MODEL                     model that workers are told to run (Qwen3.5-35B-A3B)
-  AUXOT_QUANTIZATION              its quantization (chosen by the worker)
+  AUXOT_MODEL                     model that workers are told to run: a name or an id of the registry, or name.gguf for
+                                  a file that the workers are started with (Qwen3.5-35B-A3B)
+  AUXOT_QUANTIZATION              its quantization (Q4_K_S if there is one)
+  AUXOT_REGISTRY_FILE             a registry in the place of the built-in one (none)
   AUXOT_CTX_SIZE                  context of a slot, tokens (131072)
   AUXOT_MAX_PARALLEL              slots that workers are told to open, and that a silent one counts for (2)
   AUXOT_REDIS_URL                 redis://, rediss:// or unix:// (none: the embedded store)

@@ -2,7 +2,10 @@
 /** `auxot-router`: the command line. */
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
+import { resolvePolicy } from '../actors/config/model-config.ts';
 import { readRouterConfig } from '../actors/config/router-config.ts';
+import { openRegistry } from '../registry/load.ts';
+import { listModels } from './models-command.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { replayJob } from './replay-command.ts';
 import { routerHelp } from './router-help.ts';
@@ -15,12 +18,16 @@ export const stopGraceMs = 10_000;
 
 async function serve(args: readonly string[]): Promise<number> {
   parseFlags('auxot-router', args, {});
-  const config = readRouterConfig(programEnv());
-  const diagnostics = openDiagnostics({ level: config.logLevel });
+  const given = readRouterConfig(programEnv());
+  const diagnostics = openDiagnostics({ level: given.logLevel });
+  const { policy, note } = resolvePolicy(given.policy, () => openRegistry(given.policy.registryFile));
+  if (note !== null) diagnostics.warn(note);
+  const config = { ...given, policy };
   const router = await serveRouter(config, diagnostics);
   diagnostics.info('router started', {
     url: router.url,
-    model: config.policy.model,
+    model: policy.model,
+    quantization: policy.quantization,
     store: config.store.kind,
     shards: config.shards,
     recovered: router.recovered,
@@ -41,6 +48,8 @@ async function main(args: readonly string[]): Promise<number> {
       return up(rest, programEnv());
     case 'setup':
       return setup(rest, programEnv(), { out: process.stdout, err: process.stderr, directory: process.cwd() });
+    case 'models':
+      return listModels(rest, programEnv(), { out: process.stdout, err: process.stderr });
     case 'replay':
       return replayJob(rest, programEnv(), { out: process.stdout, err: process.stderr });
     case 'version':
@@ -55,7 +64,7 @@ async function main(args: readonly string[]): Promise<number> {
       return 0;
     default:
       if (command.startsWith('-')) return serve(args);
-      throw unknownCommand('auxot-router', command, ['up', 'setup', 'replay', 'version', 'help']);
+      throw unknownCommand('auxot-router', command, ['up', 'setup', 'models', 'replay', 'version', 'help']);
   }
 }
 

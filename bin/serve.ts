@@ -9,9 +9,11 @@ import { openHttp } from '../actors/edge/http.ts';
 import { openSockets } from '../actors/edge/sockets.ts';
 import { CheckBusyError } from '../actors/keys/check-line.ts';
 import { KeyNotConfiguredError, type KeyVerifier, openKeyVerifier } from '../actors/keys/verifier.ts';
+import { ClusterStore } from '../actors/log/cluster-store.ts';
+import { CompletionList } from '../actors/log/completion-list.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
-import { Members } from '../actors/log/members.ts';
 import { openStore } from '../actors/log/redis.ts';
+import { StoredRequestKeys } from '../actors/log/request-keys.ts';
 import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
@@ -45,6 +47,8 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
   });
+  const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
+  const completions = new CompletionList(store, config.logRetentionMs);
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -67,9 +71,12 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     {
       clock: realClock,
       log,
+      listCompletion: jobId => completions.add(jobId),
+      // As long as a job and then its log may last.
+      requestKeys: new StoredRequestKeys(store, config.jobTimeoutMs + config.logRetentionMs),
       ids: realIds,
       diagnostics,
-      ...(config.store.kind === 'redis' ? { cluster: new Members(store, boot, aboutThis()) } : {}),
+      ...(cluster === null ? {} : { cluster }),
       keys: keyPort(keys),
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
@@ -90,6 +97,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     },
     {
       front,
+      completions,
       diagnostics,
       checkKey: (key, source) => checkApiKey(keys, key, source),
       // Keyed with what only this configuration has, so that a guess cannot be checked against a log.
@@ -120,14 +128,18 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       const late = setTimeout(() => server.closeAllConnections(), lastBytesMs);
       await closed;
       clearTimeout(late);
+      cluster?.close();
       await log.close();
       await closeStore(store);
     },
   };
 }
 
-/** What this router says of itself to whoever looks into a store that routers share. */
-const aboutThis = (): string => JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
+/** What this router does with the others on its store. */
+function openCluster(store: Store, log: JobLog, boot: string, { policy, jobTimeoutMs }: RouterConfig): ClusterStore {
+  const about = JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
+  return new ClusterStore(store, log, { boot, about, pool: policy.model, quietMsMax: jobTimeoutMs });
+}
 
 /** The store of this configuration. The caller closes it. */
 function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {
@@ -147,14 +159,14 @@ async function closeStore(store: Store): Promise<void> {
 }
 
 function workerPolicy({ policy }: RouterConfig) {
-  const { mode, model, quantization, ctxSize, maxParallel, cliType, cliTools } = policy;
+  const { mode, model, quantization, ctxSize, maxParallel, cliType, cliTools, capabilities } = policy;
   return {
     ...(mode === 'cli' ? { worker_type: 'cli', cli_type: cliType, builtin_tools: [...cliTools] } : {}),
     model_name: model,
     quantization: quantization ?? '',
     context_size: ctxSize,
     max_parallelism: maxParallel,
-    capabilities: mode === 'cli' ? ['chat', 'reasoning', 'code'] : ['chat'],
+    capabilities: [...capabilities],
   };
 }
 

@@ -22,9 +22,10 @@ async function main(args: readonly string[]): Promise<number> {
   const env = programEnv();
   const config = readToolsConfig(env, flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });
-  const worker = await openTools(config, {
+  const worker = openTools(config, {
     env,
     instanceId: randomUUID(),
+    version: programVersion(),
     dial: dialWs,
     clock: systemClock,
     random: Math.random,

@@ -5,16 +5,17 @@
  * The worker is a process of its own; it gets its key in its environment, never on its command line.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { ConfigError, type Env } from '../actors/config/env.ts';
 import { parseFlags } from '../actors/config/flags.ts';
+import { resolvePolicy } from '../actors/config/model-config.ts';
 import { readRouterConfig } from '../actors/config/router-config.ts';
 import { generateKey, hashKey } from '../actors/keys/keys.ts';
-import { demoModel } from '../registry/load.ts';
+import { demoModel, demoModelName, openRegistry } from '../registry/load.ts';
 import { stopSignal } from './program.ts';
 import { type RunningRouter, serveRouter } from './serve.ts';
 
@@ -22,7 +23,8 @@ const help = `Usage: auxot-router up [flags]
 
 Starts a router and a GPU worker on this machine. The first run makes the keys.
 
-  --model PATH      GGUF file to serve (default: the demo model that comes with the program)
+  --model MODEL     GGUF file to serve, or a name of the registry, which is fetched (auxot-router models; default
+                    AUXOT_MODEL, else the demo model that comes with the program)
   --port N          where to listen (default AUXOT_PORT, else 8080)
   --no-worker       only the router; prints how to start a worker
   -h, --help        this text
@@ -59,31 +61,30 @@ export async function up(args: readonly string[], given: Env): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
-  const modelPath = flags.value('model');
-  const model =
-    modelPath === undefined
-      ? demoModel()
-      : { path: resolve(modelPath), name: nameOf(modelPath), contextSize: undefined };
+  const model = modelOf(flags.value('model'), given.AUXOT_MODEL);
   const dataDir = given.AUXOT_DATA_DIR || '.auxot';
   const keys = await keysFor(given, dataDir);
-  const config = readRouterConfig({
+  const read = readRouterConfig({
     ...given,
     AUXOT_DATA_DIR: dataDir,
     AUXOT_ADMIN_KEY_HASH: keys.adminHash,
     AUXOT_API_KEY_HASH: keys.apiHash,
-    AUXOT_MODEL: given.AUXOT_MODEL || model.name,
+    AUXOT_MODEL: model.name,
     AUXOT_MAX_PARALLEL: given.AUXOT_MAX_PARALLEL || '4',
     AUXOT_LOG_LEVEL: given.AUXOT_LOG_LEVEL || 'warn',
     ...(model.contextSize === undefined || given.AUXOT_CTX_SIZE ? {} : { AUXOT_CTX_SIZE: String(model.contextSize) }),
     ...(flags.has('port') ? { AUXOT_PORT: flags.value('port') } : {}),
   });
+  const { policy } =
+    model.path === null ? resolvePolicy(read.policy, () => openRegistry(read.policy.registryFile)) : read;
+  const config = { ...read, policy };
   const router = await serveRouter(config, openDiagnostics({ level: config.logLevel }));
   say(`router listens on ${router.url}${router.recovered > 0 ? `; ${router.recovered} unfinished jobs taken up` : ''}`);
   const stopped = stopSignal();
   const worker = flags.has('no-worker') ? null : superviseWorker(router, keys.gpuKey, model.path, given);
   if (worker === null)
     say(
-      `start a worker with: AUXOT_GPU_KEY=${keys.gpuKey} auxot-worker --router-url ws://localhost:${router.port} --model-path ${model.path}`,
+      `start a worker with: AUXOT_GPU_KEY=${keys.gpuKey} auxot-worker --router-url ws://localhost:${router.port}${model.path === null ? '' : ` --model-path ${model.path}`}`,
     );
   const greeting =
     worker === null
@@ -100,6 +101,15 @@ export async function up(args: readonly string[], given: Env): Promise<number> {
   await worker?.stop();
   say('stopped');
   return 0;
+}
+
+/** A file, the demo model, or a name of the registry: then the worker fetches it, and has no path of its own. */
+function modelOf(flag: string | undefined, named: string | undefined) {
+  const asked = flag ?? (named || demoModelName);
+  if (asked === demoModelName) return demoModel();
+  if (!existsSync(asked) && !/\.gguf$/i.test(asked)) return { path: null, name: asked, contextSize: undefined };
+  // With a file of a flag, the variable says what callers call it.
+  return { path: resolve(asked), name: (flag !== undefined && named) || nameOf(asked), contextSize: undefined };
 }
 
 function welcome({ url }: RunningRouter, apiKey: string, model: string): void {
@@ -176,7 +186,7 @@ function readKeys(file: string): Keys | null {
 }
 
 /** Keeps a worker process running. */
-function superviseWorker(router: RunningRouter, gpuKey: string, modelPath: string, env: Env) {
+function superviseWorker(router: RunningRouter, gpuKey: string, modelPath: string | null, env: Env) {
   const source = import.meta.url.endsWith('.ts');
   const program = fileURLToPath(new URL(source ? './worker.ts' : './worker.js', import.meta.url));
   let child: ChildProcess | null = null;
@@ -185,7 +195,11 @@ function superviseWorker(router: RunningRouter, gpuKey: string, modelPath: strin
   let waitMs = restartMinMs;
 
   function start(): void {
-    say('worker starts and loads the model');
+    say(
+      modelPath === null
+        ? 'worker starts, fetches the model if need be and loads it'
+        : 'worker starts and loads the model',
+    );
     child = spawn(
       process.execPath,
       [
@@ -193,8 +207,7 @@ function superviseWorker(router: RunningRouter, gpuKey: string, modelPath: strin
         program,
         '--router-url',
         `ws://127.0.0.1:${router.port}`,
-        '--model-path',
-        modelPath,
+        ...(modelPath === null ? [] : ['--model-path', modelPath]),
       ],
       {
         stdio: ['ignore', 'pipe', 'inherit'],

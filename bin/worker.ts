@@ -5,10 +5,13 @@ import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
+import { findModel } from '../actors/models/find-model.ts';
+import { checkLocalModel } from '../actors/models/local-model.ts';
+import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
 import { gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
-import { demoModel } from '../registry/load.ts';
+import { demoModel, openRegistry } from '../registry/load.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 
 // The command line may hold the key, and everybody on the machine can read a process's title.
@@ -23,9 +26,28 @@ async function main(args: readonly string[]): Promise<number> {
 
   const config = readWorkerConfig(programEnv(), flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });
+  const modelPath = config.modelPath === 'demo' ? demoModel().path : config.modelPath;
+  if (modelPath !== null) await checkLocalModel(modelPath);
+  const registry = openRegistry(config.models.registryFile);
   const worker = gpuWorker({
     ...config,
-    modelPath: config.modelPath === 'demo' ? demoModel().path : config.modelPath,
+    modelPath,
+    fetchModel: async ({ name, quantization, signal, onProgress }) => {
+      const view = progressView(name, { terminal: process.stderr, diagnostics, now: Date.now });
+      try {
+        return await findModel({ name, quantization }, registry, config.models, {
+          signal,
+          onTrouble: message => diagnostics.warn(message),
+          onProgress: progress => {
+            view.show(progress);
+            const share = progress.totalBytes ? progress.doneBytes / progress.totalBytes : 0;
+            onProgress(share, `${progress.phase} ${amount(progress)}`);
+          },
+        });
+      } finally {
+        view.end();
+      }
+    },
     instanceId: randomUUID(),
     openEngine: (options, events) => llamaEngine({ ...options, ...events }),
     dial: dialWs,

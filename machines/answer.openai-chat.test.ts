@@ -200,4 +200,92 @@ test('N19: an answer that runs out of time is an error, never a stop', () => {
   assert.is(fold(submitted, [expired]).whole?.status, 504);
 });
 
+const several: JobEvent[] = [
+  { type: 'output.appended', at: 1, attempt: 1, kind: 'text', text: 'a', tokens: 1 },
+  { type: 'output.appended', at: 1, attempt: 1, kind: 'text', text: 'b', tokens: 1, end: { finishReason: 'length' } },
+  { type: 'output.appended', at: 1, attempt: 1, kind: 'reasoning', text: 'r', tokens: 1, choice: 1 },
+  {
+    type: 'output.appended',
+    at: 1,
+    attempt: 1,
+    kind: 'text',
+    text: 'c',
+    tokens: 1,
+    choice: 1,
+    logprobs: [{ token: 'c', logprob: -1, bytes: [99], top_logprobs: [] }],
+  },
+  {
+    type: 'output.appended',
+    at: 1,
+    attempt: 1,
+    kind: 'text',
+    text: '',
+    tokens: 0,
+    choice: 1,
+    end: { finishReason: 'tool_calls', toolCalls: [{ id: 'c1', name: 'f', arguments: '{}' }] },
+  },
+  {
+    type: 'job.completed',
+    at: 1,
+    attempt: 1,
+    finishReason: 'length',
+    usage: { input: 4, cached: 0, output: 4, reasoning: 1 },
+  },
+];
+const asked: JobSubmitted = {
+  type: 'job.submitted',
+  at: 1000,
+  jobId: 'chatcmpl-00',
+  instance: 'i',
+  boot: 'b',
+  priority: 0,
+  deadlineAt: 9,
+  request: { model: 'm', messages: [], choices: 2, logprobs: true },
+  answer: { api: 'openai.chat', stream: false, model: 'm' },
+};
+
+test('OA27, OA28: several choices in one piece, each with its end and its logprobs; the counts once', () => {
+  const { whole } = fold(asked, several);
+  const body = JSON.parse(whole?.body ?? '');
+  assert.equal(
+    body.choices.map((choice: { index: number; finish_reason: string; message: { content: string } }) => [
+      choice.index,
+      choice.finish_reason,
+      choice.message.content,
+    ]),
+    [
+      [0, 'length', 'ab'],
+      [1, 'tool_calls', 'c'],
+    ],
+  );
+  assert.is(body.choices[1].message.reasoning_content, 'r');
+  assert.is(body.choices[1].message.tool_calls[0].id, 'c1');
+  assert.is(body.choices[1].logprobs.content[0].logprob, -1);
+  assert.is(body.usage.completion_tokens, 4);
+});
+
+test('OA27: several choices in a stream say what they say in one piece, and each ends once', () => {
+  const streamed = fold(as(asked, true, true), several);
+  const said = [chatHead(streamed.answer), ...streamed.frames].join('').split('\n\n').slice(0, -2);
+  const all = said.map(frame => JSON.parse(frame.slice('data: '.length)));
+  const of = (index: number) =>
+    all.flatMap(({ choices }) => choices.filter((one: { index: number }) => one.index === index));
+  const text = (index: number): string =>
+    of(index)
+      .map(({ delta }: { delta: Said }) => delta.content ?? '')
+      .join('');
+  assert.equal([text(0), text(1)], ['ab', 'c']);
+  assert.equal(
+    of(0).flatMap(({ finish_reason: why }) => why ?? []),
+    ['length'],
+  );
+  assert.equal(
+    of(1).flatMap(({ finish_reason: why }) => why ?? []),
+    ['tool_calls'],
+  );
+  assert.equal([of(0)[0].delta.role, of(1)[0].delta.role], ['assistant', 'assistant']);
+  assert.is(of(1).flatMap(({ logprobs }) => logprobs?.content ?? []).length, 1);
+  assert.is(all.at(-1).usage.completion_tokens, 4);
+});
+
 test.run();

@@ -2,11 +2,19 @@
  * A chat completion as a fold over the job's events: the same events give the same bytes, always and anywhere.
  *
  * Streamed, each event becomes zero or more SSE frames (spec/http-api §3.3). Not streamed, the events gather into one
- * JSON body (§3.2). Both say the same text: what `output.appended` events hold, in order.
+ * JSON body (§3.2). Both say the same text: what `output.appended` events hold, in order. Of several choices (`n`), each
+ * ends where the log says so; a single one ends with the job.
  */
 import { type CodeName, codeOf, retryHeaders } from '../protocol/codes.ts';
-import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
-import { type ChunkWriter, chatCompletion, chunkWriter, errorBody, streamDone } from '../protocol/openai-api.ts';
+import type { ChoiceEnd, JobCompleted, JobEvent, JobSubmitted, OutputAppended } from '../protocol/job-events.ts';
+import {
+  type ChatChoiceParts,
+  type ChunkWriter,
+  chatCompletion,
+  chunkWriter,
+  errorBody,
+  streamDone,
+} from '../protocol/openai-api.ts';
 import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 
 export interface ChatAnswer {
@@ -14,47 +22,46 @@ export interface ChatAnswer {
   readonly submitted: JobSubmitted;
   readonly created: number;
   readonly includeUsage: boolean;
-  readonly writer: ChunkWriter;
-  /** Gathered for an answer in one piece; empty in a streamed one, whose text is already out. */
-  readonly text: string;
-  readonly reasoning: string;
+  /** One for each choice. */
+  readonly writers: readonly ChunkWriter[];
+  /** Gathered for an answer in one piece; without text in a streamed one, whose text is already out. */
+  readonly choices: readonly Gathered[];
 }
+
+type Gathered = Omit<ChatChoiceParts, 'toolCalls' | 'finishReason'> & { readonly end: ChoiceEnd | null };
 
 const nothing: Shown = { kind: 'nothing' };
 const done = `data: ${streamDone}\n\n`;
 
 export function beginChat(submitted: JobSubmitted): ChatAnswer {
   const created = Math.floor(submitted.at / 1000);
-  const { answer: shape } = submitted;
+  const { answer: shape, request } = submitted;
   const { model } = shape;
   const includeUsage = shape.api === 'openai.chat' && shape.includeUsage === true;
-  const writer = chunkWriter({ id: submitted.jobId, created, model, includeUsage });
-  return { api: 'openai.chat', submitted, created, includeUsage, writer, text: '', reasoning: '' };
+  const writers = Array.from({ length: request.choices ?? 1 }, (_, choice) =>
+    chunkWriter({ id: submitted.jobId, created, model, includeUsage, choice }),
+  );
+  const unsaid: Gathered = { text: '', reasoning: '', logprobs: request.logprobs === true ? [] : null, end: null };
+  return { api: 'openai.chat', submitted, created, includeUsage, writers, choices: writers.map(() => unsaid) };
 }
 
-/** The frame that opens a streamed answer. */
-export const chatHead = (answer: ChatAnswer): string => frame(answer.writer.role());
+/** The frames that open a streamed answer. They show no event, so they have no position. */
+export const chatHead = ({ writers }: ChatAnswer): string => writers.map(writer => frame(writer.role())).join('');
 
 /** `opened`: the head of a streamed answer is out, so that a failure must be told inside the stream. */
 export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): [ChatAnswer, Shown] {
   const streams = answer.submitted.answer.stream;
   switch (event.type) {
     case 'output.appended':
-      if (event.text === '') return [answer, nothing];
-      if (!streams) return [gathered(answer, event.kind, event.text), nothing];
-      return [
-        answer,
-        frames(
-          [frame(event.kind === 'text' ? answer.writer.content(event.text) : answer.writer.reasoning(event.text))],
-          false,
-        ),
-      ];
+      return event.text === '' && event.end === undefined ? [answer, nothing] : said(answer, event);
     case 'job.completed': {
       if (!streams)
         return [answer, { kind: 'whole', status: 200, headers: jsonHeaders, body: chatBody(answer, event) }];
-      const last = (event.toolCalls ?? []).map((call, index) => frame(answer.writer.toolCall(index, call)));
-      last.push(frame(answer.writer.finish(event.finishReason, event.usage)));
-      if (answer.includeUsage) last.push(frame(answer.writer.usage(event.usage)));
+      const last = answer.choices.flatMap(({ end }, choice) =>
+        end === null ? lastFrames(answer, choice, endOf(event, choice), event) : [],
+      );
+      const [writer] = answer.writers;
+      if (answer.includeUsage && writer !== undefined) last.push(frame(writer.usage(event.usage)));
       last.push(done);
       return [answer, frames(last, true)];
     }
@@ -89,25 +96,65 @@ function failure(code: string, message: string, opened: boolean): Shown {
   return opened ? frames([frame(whole.body), done], true) : whole;
 }
 
-function chatBody(answer: ChatAnswer, event: Extract<JobEvent, { type: 'job.completed' }>): string {
+function said(answer: ChatAnswer, event: OutputAppended): [ChatAnswer, Shown] {
+  const { choice = 0, kind, text, logprobs, end } = event;
+  const writer = answer.writers[choice];
+  if (writer === undefined) return [answer, nothing];
+  if (!answer.submitted.answer.stream) return [gathered(answer, event), nothing];
+  const shown: string[] = [];
+  if (text !== '') shown.push(frame(kind === 'text' ? writer.content(text, logprobs) : writer.reasoning(text)));
+  if (end === undefined) return [answer, frames(shown, false)];
+  return [
+    gathered(answer, { ...event, text: '', logprobs: [] }),
+    frames([...shown, ...lastFrames(answer, choice, end, null)], false),
+  ];
+}
+
+/** `completed`: the job ends here as well, and its counts are told. */
+function lastFrames(
+  { writers }: ChatAnswer,
+  choice: number,
+  { toolCalls = [], finishReason }: ChoiceEnd,
+  completed: JobCompleted | null,
+): string[] {
+  const writer = writers[choice];
+  if (writer === undefined) return [];
+  const calls = toolCalls.map((call, index) => frame(writer.toolCall(index, call)));
+  const counts = choice === writers.length - 1 ? (completed?.usage ?? null) : null;
+  return [...calls, frame(writer.finish(finishReason, counts))];
+}
+
+function chatBody(answer: ChatAnswer, event: JobCompleted): string {
   return JSON.stringify(
     chatCompletion({
       id: answer.submitted.jobId,
       created: answer.created,
       model: answer.submitted.answer.model,
-      text: answer.text,
-      reasoning: answer.reasoning,
-      toolCalls: event.toolCalls ?? [],
-      finishReason: event.finishReason,
+      choices: answer.choices.map(({ text, reasoning, logprobs, end }, choice) => {
+        const { toolCalls = [], finishReason } = end ?? endOf(event, choice);
+        return { text, reasoning, logprobs, toolCalls, finishReason };
+      }),
       usage: event.usage,
     }),
   );
 }
 
-const gathered = (answer: ChatAnswer, kind: 'text' | 'reasoning', text: string): ChatAnswer => ({
-  ...answer,
-  [kind]: answer[kind] + text,
-});
+/** Of a choice that did not end before the job. */
+const endOf = (event: JobCompleted, choice: number): ChoiceEnd => (choice === 0 ? event : { finishReason: 'stop' });
+
+function gathered(answer: ChatAnswer, { choice = 0, kind, text, logprobs = [], end }: OutputAppended): ChatAnswer {
+  const choices = answer.choices.map((one, index) =>
+    index !== choice
+      ? one
+      : {
+          ...one,
+          [kind]: one[kind] + text,
+          logprobs: one.logprobs === null ? null : [...one.logprobs, ...logprobs],
+          end: end ?? one.end,
+        },
+  );
+  return { ...answer, choices };
+}
 
 const frame = (json: string): string => `data: ${json}\n\n`;
 const frames = (list: readonly string[], last: boolean): Shown => ({ kind: 'frames', frames: list, last });

@@ -12,6 +12,7 @@ import {
   type CallItem,
   callItem,
   type ItemStatus,
+  isCustom,
   messageItem,
   type OutputItem,
   reasoningItem,
@@ -101,9 +102,8 @@ export function close(items: Items, status: ItemStatus = 'completed'): [Items, s
 export function called(items: Items, call: ToolCall): [Items, string[]] {
   const [closed, frames] = close(items);
   const index = closed.done.length;
-  const custom = closed.shape.customTools?.includes(call.name) === true;
-  const id = itemIdOf(custom ? 'custom_tool_call' : 'function_call', closed.jobId, index);
-  const item = callItem(id, 'completed', call, custom);
+  const id = itemIdOf(isCustom(call.name, closed.shape) ? 'custom_tool_call' : 'function_call', closed.jobId, index);
+  const item = callItem(id, 'completed', call, closed.shape);
   const at: At = { item_id: id, output_index: index };
   const text = textOf(item);
   let n = closed.sequence;

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { JobEvent, JobSubmitted, ResponseAnswerShape } from '../protocol/job-events.ts';
-import type { Position } from '../protocol/position.ts';
+import { comparePositions, type Position } from '../protocol/position.ts';
 import { answeredAtOnce, beginResponse, responseHead, responseNow, showResponse } from './answer.openai-responses.ts';
+import { cursorAfter, historyOf, inputItems, storedResponse } from './answer.openai-responses.views.ts';
 import { anyLife, type JobLife } from './job-lives.contract.ts';
 import type { WholeAnswer } from './shown.ts';
-import { openEarly, openStream, restoreStream, type StreamAction, show } from './stream.ts';
+import { followStream, openEarly, openStream, restoreStream, type StreamAction, show } from './stream.ts';
 
 const runs = { numRuns: Number(process.env.FC_RUNS ?? 300) };
 const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Number(process.env.FC_SEED) };
@@ -25,6 +26,7 @@ interface Item {
   arguments: string;
   input: string;
   name?: string;
+  namespace?: string;
 }
 interface Body {
   readonly id: string;
@@ -246,6 +248,51 @@ test('S4: a stream rebuilt anywhere goes on with the same bytes', () => {
   );
 });
 
+test('a stream that is gone on with behind any event goes on with the next', () => {
+  fc.assert(
+    fc.property(anyLife, anyShape, fc.boolean(), fc.nat(), (life, shape, stream, cut) => {
+      const log = told(life, { ...shape, stream });
+      const all = eventsIn(bytesOf(streamed(life, { ...shape, stream: true })));
+      const after = (cut % (all.length + 2)) - 1;
+      const cursor = cursorAfter(log, after < 0 ? null : after);
+      assert.ok(cursor !== null);
+      let [following, actions] = followStream(as(life.job.submitted, { ...shape, stream: true }), cursor);
+      let bytes = bytesOf(actions);
+      for (const [event, position] of log) {
+        const ahead = cursor === null ? 1 : comparePositions(position, cursor.position);
+        [following, actions] = show(following, event, position, ahead === 0 ? (cursor?.frames ?? 0) : 0);
+        if (ahead > 0 || (ahead === 0 && cursor?.frames !== null)) bytes += bytesOf(actions);
+      }
+      assert.equal(eventsIn(bytes), all.slice(after + 1));
+    }),
+    seeded,
+  );
+});
+
+test('RS6: a stored response is the same whenever it is looked at, and one goes on from what it said', () => {
+  fc.assert(
+    fc.property(anyLife, anyShape, (life, shape) => {
+      const log = told(life, shape);
+      const stored = storedResponse(log);
+      assert.ok(stored !== null);
+      if (stored === null) return;
+      assert.equal(JSON.parse(JSON.stringify(responseNow(stored))), gathered(life, shape).now);
+      assert.is(storedResponse(told(life, { ...shape, store: false })), null);
+      const history = historyOf(stored);
+      const over = life.job.state.value === 'completed';
+      assert.is(typeof history !== 'string', over);
+      if (typeof history === 'string') return;
+      const asked = life.job.submitted.request.messages;
+      assert.equal(history.messages.slice(0, asked.length), asked);
+      const said = history.messages.slice(asked.length);
+      assert.ok(said.length <= 1, 'all that it said is one message');
+      for (const item of stored.items.done) assert.equal(history.find(item.id), item);
+      for (const item of inputItems(stored)) assert.equal(history.find(item.id), item);
+    }),
+    seeded,
+  );
+});
+
 const submitted: JobSubmitted = {
   type: 'job.submitted',
   at: 1_795_363_024_123,
@@ -410,6 +457,13 @@ test('a tool that takes free text is called with it', () => {
       ['custom_tool_call', 'no JSON'],
     ],
   );
+});
+
+test('a tool of a namespace is called by both names', () => {
+  const shape = shapeOf({ namespaced: { n__f: { namespace: 'n', name: 'f' } } });
+  const toolCalls = [{ id: 'c1', name: 'n__f', arguments: '{}' }];
+  const [item] = assembled(eventsOf(shape, completed({ finishReason: 'tool_calls', toolCalls }))).output;
+  assert.equal([item?.name, item?.namespace], ['f', 'n']);
 });
 
 test('a response that nobody waits for is queued, then in progress', () => {

@@ -46,7 +46,7 @@ export function beginResponse(submitted: JobSubmitted, shape: ResponseAnswerShap
 }
 
 /** Of the frames that open a stream. */
-const headEvents = 2;
+export const headEvents = 2;
 
 /** The frames that open a streamed answer. They show no event, so they have no position. */
 export function responseHead({ submitted, shape }: ResponseAnswer): string {

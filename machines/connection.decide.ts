@@ -6,6 +6,7 @@
  * jobs: one that comes here belongs to no job that this worker holds.
  */
 import { closeCodes } from '../protocol/codes.ts';
+import { featuresIn } from '../protocol/features.ts';
 import type { JobMark } from '../protocol/worker-frames.parts.ts';
 import {
   agreedVersion,
@@ -244,7 +245,7 @@ const close = (at: number, code: number, reason: string): ConnectionEvent => ({
   reason,
 });
 
-function announcedIn({ capabilities, model_file: modelFile }: HelloFrame | ConfigFrame): Announced {
+function announcedIn({ capabilities, model_file: modelFile, features }: HelloFrame | ConfigFrame): Announced {
   const { backend, model, ctx_size: contextSize, total_slots: slots = 0 } = capabilities;
   return {
     backend: short(backend),
@@ -252,6 +253,8 @@ function announcedIn({ capabilities, model_file: modelFile }: HelloFrame | Confi
     contextSize: Math.max(0, contextSize),
     slots: Math.max(0, slots),
     modelFile: modelFile === undefined || modelFile === '' ? null : short(modelFile),
+    // A worker of version 1 knows one of these, by another word and in another place.
+    features: featuresIn(features ?? (capabilities.model_capabilities?.includes('vision') ? ['images'] : [])),
   };
 }
 

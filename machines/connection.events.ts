@@ -2,6 +2,7 @@
  * What happens to a worker's connection (events), what its machine keeps and asks for (context, actions), and the
  * limits it lives by. Not logged: data of the same style as job events, so that it can be tested and moved the same way.
  */
+import type { Feature } from '../protocol/features.ts';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
 import type { JobMark, Policy } from '../protocol/worker-frames.parts.ts';
 import type { RouterFrame, StatusFrame } from '../protocol/worker-frames.ts';
@@ -44,6 +45,7 @@ export interface Announced {
   /** 0: it did not say. */
   readonly slots: number;
   readonly modelFile: string | null;
+  readonly features: readonly Feature[];
 }
 
 export interface ConnectionContext {

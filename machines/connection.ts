@@ -347,6 +347,7 @@ export function offerOf({ announced, policy, limits, protocol, instance }: Conne
     protocol: Math.max(1, protocol),
     ...(instance === null ? {} : { workerInstance: instance }),
     ...(announced === null || announced.modelFile === null ? {} : { modelFile: announced.modelFile }),
+    ...(announced === null || announced.features.length === 0 ? {} : { features: announced.features }),
   };
 }
 

@@ -4,7 +4,15 @@
  * A refusal of a worker's frame is no error: frames of an attempt that is over arrive late by nature and are ignored
  * (PROTOCOL.md). A frame that breaks the sequence ends the attempt, because text would be missing.
  */
-import type { JobEvent, JobRequest, OutputAppended, ToolCall, Usage } from '../protocol/job-events.ts';
+import type {
+  ChoiceEnd,
+  JobEvent,
+  JobRequest,
+  OutputAppended,
+  TokenLogprob,
+  ToolCall,
+  Usage,
+} from '../protocol/job-events.ts';
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
 import { mayHaveStandby } from './job.context.ts';
 import { hasSaid } from './job.output.ts';
@@ -25,6 +33,10 @@ export interface Draft {
   readonly tokens: number;
   readonly ids: readonly number[] | null;
   readonly seq: number;
+  /** 0 unless the caller asked for several. */
+  readonly choice: number;
+  readonly logprobs: readonly TokenLogprob[];
+  readonly end: ChoiceEnd | null;
 }
 
 /** The worker that holds the job, and the frame's attempt where it names one. */
@@ -60,12 +72,18 @@ export function acceptToken(
   const kind = frame.reasoning === true ? 'reasoning' : 'text';
   const ids = frame.ids ?? null;
   const tokens = ids === null ? 1 : ids.length;
-  if (draft === null || draft.kind !== kind || (draft.ids === null) !== (ids === null)) {
-    return { ok: true, joins: false, piece: { kind, text: frame.token, tokens, ids, seq } };
+  const { logprobs = [] } = frame;
+  const choice = Math.max(0, frame.choice ?? 0);
+  if (choice >= (job.submitted.request.choices ?? 1)) return { ok: false, refusal: { code: 'stale' } };
+  const end = frame.end === undefined ? null : endOf(frame.end, job, choice);
+  const differs = draft === null || draft.kind !== kind || draft.choice !== choice || draft.end !== null;
+  if (differs || (draft.ids === null) !== (ids === null)) {
+    return { ok: true, joins: false, piece: { kind, text: frame.token, tokens, ids, seq, choice, logprobs, end } };
   }
   const joined = draft.ids === null || ids === null ? null : draft.ids.concat(ids);
-  const piece = { kind, text: draft.text + frame.token, tokens: draft.tokens + tokens, ids: joined, seq } as const;
-  return { ok: true, joins: true, piece };
+  const text = draft.text + frame.token;
+  const piece = { kind, text, tokens: draft.tokens + tokens, ids: joined, seq, choice, end } as const;
+  return { ok: true, joins: true, piece: { ...piece, logprobs: draft.logprobs.concat(logprobs) } };
 }
 
 /** The event that a draft becomes. */
@@ -77,8 +95,11 @@ export function outputEvent(job: Job, draft: Draft, at: number): OutputAppended 
     kind: draft.kind,
     text: draft.text,
     tokens: draft.tokens,
+    ...(draft.choice > 0 ? { choice: draft.choice } : {}),
     ...(draft.ids === null ? {} : { ids: [...draft.ids] }),
     ...(draft.seq > 0 ? { seq: draft.seq } : {}),
+    ...(draft.logprobs.length > 0 ? { logprobs: [...draft.logprobs] } : {}),
+    ...(draft.end === null ? {} : { end: draft.end }),
   };
 }
 
@@ -123,13 +144,15 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     const rest = unsaid(whole, said);
     if (rest !== '') events.push({ type: 'output.appended', at, attempt, kind, text: rest, tokens: 0 });
   }
-  const toolCalls = toolCallsOf(frame, job);
+  // Of several choices, each has said how it ended.
+  const { end } = job.output;
+  const toolCalls = end === null ? toolCallsOf(frame.tool_calls, job) : (end.toolCalls ?? []);
   const usage = usageFrom(frame, job);
   events.push({
     type: 'job.completed',
     at,
     attempt,
-    finishReason: finishReason(frame, toolCalls, usage, job.submitted.request),
+    finishReason: end?.finishReason ?? finishReason(frame, toolCalls, usage, job.submitted.request),
     usage,
     ...(toolCalls.length > 0 ? { toolCalls } : {}),
     ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
@@ -182,15 +205,25 @@ function unsaid(whole: string, said: string): string {
 }
 
 /** Ids may be empty or repeat (some engines do that): every call gets its own. */
-function toolCallsOf(frame: CompleteFrame, job: Job): ToolCall[] {
+function toolCallsOf(calls: CompleteFrame['tool_calls'], job: Job, choice = 0): ToolCall[] {
   const taken = new Set<string>();
-  return (frame.tool_calls ?? []).map((call, index) => {
+  // A worker of version 1 is not told that the caller wants one at most.
+  const callsMax = job.submitted.request.parallelToolCalls === false ? 1 : undefined;
+  return (calls ?? []).slice(0, callsMax).map((call, index) => {
     const wanted = call.id ?? '';
-    const id = wanted !== '' && !taken.has(wanted) ? wanted : `call_${job.submitted.jobId.slice(-16)}_${index}`;
+    const id =
+      wanted !== '' && !taken.has(wanted)
+        ? wanted
+        : `call_${job.submitted.jobId.slice(-16)}_${choice === 0 ? '' : `${choice}_`}${index}`;
     taken.add(id);
     const text = call.function?.arguments ?? '';
     return { id, name: call.function?.name ?? '', arguments: text === '' ? '{}' : text };
   });
+}
+
+function endOf(end: NonNullable<TokenFrame['end']>, job: Job, choice: number): ChoiceEnd {
+  const toolCalls = toolCallsOf(end.tool_calls, job, choice);
+  return { finishReason: end.finish_reason, ...(toolCalls.length > 0 ? { toolCalls } : {}) };
 }
 
 function usageFrom(frame: CompleteFrame, job: Job): Usage {

@@ -5,7 +5,7 @@
  * O1. `ids` are all tokens of the output, in order, exactly while `modelFile` names the file they belong to. Output
  *     without ids, or from two model files, is continued by its text instead.
  */
-import type { JobAssigned, JobEvent, JobResumed, OutputAppended } from '../protocol/job-events.ts';
+import type { ChoiceEnd, JobAssigned, JobEvent, JobResumed, OutputAppended } from '../protocol/job-events.ts';
 
 /** A list that grows at its end: values share the array, and each sees its own `length` of it. */
 export interface TokenIds {
@@ -25,37 +25,58 @@ export interface Output {
   readonly ids: TokenIds;
   /** O1. */
   readonly modelFile: string | null;
+  /** How this choice has ended (`n > 1`). */
+  readonly end: ChoiceEnd | null;
+  /** The choices after the first, as far as they have begun; everything above is the first one's. */
+  readonly others: readonly Choice[];
 }
 
-export const silence = (): Output => ({
+/** What was said of one choice. */
+export type Choice = Pick<Output, 'text' | 'reasoning' | 'tokens' | 'reasoningTokens' | 'ids' | 'end'>;
+
+const unbegun = (): Choice => ({
   text: '',
   reasoning: '',
   tokens: 0,
   reasoningTokens: 0,
-  seq: 0,
-  tokensBefore: 0,
   ids: { items: [], length: 0 },
-  modelFile: null,
+  end: null,
 });
 
+export const silence = (): Output => ({ ...unbegun(), seq: 0, tokensBefore: 0, modelFile: null, others: [] });
+
 /** Whether there is anything that another worker would have to go on from. */
-export const hasSaid = ({ text, reasoning, tokens }: Output): boolean => tokens > 0 || text !== '' || reasoning !== '';
+export const hasSaid = ({ text, reasoning, tokens, others }: Output): boolean =>
+  tokens > 0 || text !== '' || reasoning !== '' || others.length > 0;
 
 /** The ids that a worker with `modelFile` can go on from; null when it must go on from the text (O1). */
-export const idsFor = ({ ids, modelFile }: Output, theirs: string | null): number[] | null =>
-  modelFile !== null && modelFile === theirs ? ids.items.slice(0, ids.length) : null;
+export const idsFor = (output: Output, theirs: string | null, { ids }: Choice = output): number[] | null =>
+  output.modelFile !== null && output.modelFile === theirs ? ids.items.slice(0, ids.length) : null;
 
 export function said(output: Output, event: OutputAppended): Output {
+  const { choice = 0 } = event;
+  const whole = {
+    ...output,
+    seq: event.seq ?? output.seq,
+    modelFile: event.ids === undefined && event.text !== '' ? null : output.modelFile,
+  };
+  if (choice === 0) return { ...whole, ...grown(output, event) };
+  const others = Array.from({ length: Math.max(output.others.length, choice) }, (_, index) => {
+    const other = output.others[index] ?? unbegun();
+    return index === choice - 1 ? grown(other, event) : other;
+  });
+  return { ...whole, others };
+}
+
+function grown(choice: Choice, event: OutputAppended): Choice {
   const reasoning = event.kind === 'reasoning';
   return {
-    text: reasoning ? output.text : output.text + event.text,
-    reasoning: reasoning ? output.reasoning + event.text : output.reasoning,
-    tokens: output.tokens + event.tokens,
-    reasoningTokens: reasoning ? output.reasoningTokens + event.tokens : output.reasoningTokens,
-    seq: event.seq ?? output.seq,
-    tokensBefore: output.tokensBefore,
-    ids: event.ids === undefined ? output.ids : joined(output.ids, event.ids),
-    modelFile: event.ids === undefined && event.text !== '' ? null : output.modelFile,
+    text: reasoning ? choice.text : choice.text + event.text,
+    reasoning: reasoning ? choice.reasoning + event.text : choice.reasoning,
+    tokens: choice.tokens + event.tokens,
+    reasoningTokens: reasoning ? choice.reasoningTokens + event.tokens : choice.reasoningTokens,
+    ids: event.ids === undefined ? choice.ids : joined(choice.ids, event.ids),
+    end: event.end ?? choice.end,
   };
 }
 

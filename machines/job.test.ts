@@ -4,8 +4,9 @@ import * as assert from 'uvu/assert';
 import { codes } from '../protocol/codes.ts';
 import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { comparePositions } from '../protocol/position.ts';
+import type { TokenFrame } from '../protocol/worker-frames.ts';
 import { lostWorkersMax } from './job.context.ts';
-import { failAtWorker } from './job.decide.ts';
+import { acceptToken, completeJob, failAtWorker, outputEvent } from './job.decide.ts';
 import { resumeJob } from './job.losses.ts';
 import { idsFor } from './job.output.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
@@ -308,6 +309,54 @@ test('ids are kept while they are of one model file, and then say all of the out
   assert.equal(idsFor(job.output, 'sha256:1'), [1, 3, 1]);
   assert.is(idsFor(job.output, 'sha256:2'), null);
   assert.is(idsFor(live(assign1, speak('a')).job.output, null), null);
+});
+
+test('of several choices, each is kept apart, and the next worker is told which are over', () => {
+  const token = (text: string, seq: number, more: object) =>
+    ({ type: 'token', job_id: 'j', token: text, seq, ids: [seq], ...more }) as TokenFrame;
+  const { job: two } = live(assign);
+  const submitted = { ...two.submitted, request: { ...two.submitted.request, choices: 2 } };
+  let job = { ...two, submitted };
+  const { workerId } = job.state.context;
+  const end = {
+    finish_reason: 'tool_calls',
+    tool_calls: [{ id: '', type: 'function', function: { name: 'f', arguments: '' } }],
+  };
+  for (const frame of [
+    token('a', 1, {}),
+    token('', 2, { end }),
+    token('b', 3, { choice: 1 }),
+    token('c', 4, { choice: 1 }),
+  ]) {
+    const taken = acceptToken(job, null, workerId ?? '', frame);
+    assert.ok(taken.ok);
+    if (taken.ok) job = { ...evolve(job, outputEvent(job, taken.piece, at))[0], submitted };
+  }
+  const { output } = job;
+  assert.equal([output.text, output.end?.finishReason, output.tokens], ['a', 'tool_calls', 2]);
+  assert.is(output.end?.toolCalls?.[0]?.arguments, '{}');
+  assert.equal(
+    output.others.map(({ text, end }) => [text, end]),
+    [['bc', null]],
+  );
+  assert.equal(
+    output.others.map(other => idsFor(output, 'sha256:1', other)),
+    [[3, 4]],
+  );
+  assert.equal(idsFor(output, 'sha256:1'), [1, 2]);
+  const stray = acceptToken(job, null, workerId ?? '', token('x', 5, { choice: 2 }));
+  assert.not(stray.ok);
+  const joins = (first: object, second: object): boolean => {
+    const one = acceptToken(job, null, workerId ?? '', token('x', 5, first));
+    const other = one.ok && acceptToken(job, one.piece, workerId ?? '', token('y', 6, second));
+    return other !== false && other.ok && other.joins;
+  };
+  assert.ok(joins({}, {}));
+  assert.not(joins({}, { choice: 1 }));
+  assert.not(joins({ end: { finish_reason: 'stop' } }, {}));
+  const done = completeJob(job, workerId ?? '', { type: 'complete', job_id: 'j', full_response: 'a', seq: 4 }, at);
+  const completed = done.ok ? done.events.at(-1) : undefined;
+  assert.is(completed?.type === 'job.completed' && completed.finishReason, 'tool_calls');
 });
 
 test('a router that ends says nothing about the workers: its restarts are no losses', () => {

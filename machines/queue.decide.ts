@@ -4,6 +4,7 @@
  * A command that changes nothing (the same offer again, a worker that was withdrawn before) is accepted with no events:
  * effects are at least once after a recovery, and a second time must be harmless.
  */
+import type { Feature } from '../protocol/features.ts';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
 import {
   evolve,
@@ -25,6 +26,7 @@ export type QueueCommand =
       readonly again: boolean;
       readonly continues?: boolean;
       readonly modelFile?: string | null;
+      readonly needs?: readonly Feature[];
     }
   /** A worker has a job of its own back; wherever the queue has it, it is there no more. */
   | { readonly type: 'claimJob'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -53,12 +55,12 @@ export function decide(queue: Queue, command: QueueCommand): QueueDecision {
   const { at } = command;
   switch (command.type) {
     case 'enqueueJob': {
-      const { jobId, model, priority, again, continues = false, modelFile = null } = command;
+      const { jobId, model, priority, again, continues = false, modelFile = null, needs = [] } = command;
       if (queue.jobs.has(jobId)) return no('known_job');
       if (!again && queue.closed) return no('shutting_down');
       // Jobs that a free slot awaits do not wait: they are matched in this very tick.
       if (!again && queue.waiting.length - queue.freeSlots >= queue.waitingMax) return no('queue_full');
-      return yes({ type: 'job.enqueued', at, jobId, model, priority, again, continues, modelFile });
+      return yes({ type: 'job.enqueued', at, jobId, model, priority, again, continues, modelFile, needs });
     }
     case 'claimJob': {
       const { jobId, workerId } = command;
@@ -141,7 +143,10 @@ function matches(queue: Queue, at: number): QueueEvent[] {
 
 /** `free` has the best first; but what was said goes on exactly only where its tokens mean the same. */
 function bestFor(job: WaitingJob, free: readonly QueueWorker[]): QueueWorker | undefined {
-  const exact = job.modelFile === null ? undefined : free.find(({ offer }) => offer.modelFile === job.modelFile);
+  const exact =
+    job.modelFile === null
+      ? undefined
+      : free.find(({ offer }) => offer.modelFile === job.modelFile && suits(job, offer));
   return exact ?? free.find(({ offer }) => suits(job, offer));
 }
 
@@ -152,4 +157,5 @@ const same = (a: WorkerOffer, b: WorkerOffer): boolean =>
   a.contextSize === b.contextSize &&
   a.protocol === b.protocol &&
   a.workerInstance === b.workerInstance &&
-  a.modelFile === b.modelFile;
+  a.modelFile === b.modelFile &&
+  String(a.features ?? []) === String(b.features ?? []);

@@ -21,6 +21,7 @@
  * Plain values and no XState: there is one state to speak of (open or closed), and this runs for every job. Every
  * change makes a new value; what it copies is short (queue.test.ts measures it).
  */
+import type { Feature } from '../protocol/features.ts';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
 import { PersistentMap } from './persistent-map.ts';
 
@@ -35,6 +36,8 @@ export interface WaitingJob {
   readonly continues: boolean;
   /** The model file of what was said: a worker with the same one goes on exactly. */
   readonly modelFile: string | null;
+  /** A worker that lacks any of these may not have it. */
+  readonly needs: readonly Feature[];
   readonly enqueuedAt: number;
   /** Order of arrival. */
   readonly number: number;
@@ -82,6 +85,7 @@ export type QueueEvent =
       readonly again: boolean;
       readonly continues?: boolean;
       readonly modelFile?: string | null;
+      readonly needs?: readonly Feature[];
     }
   /** A worker that came back has the job, which waits or is held elsewhere or is not known here. */
   | { readonly type: 'job.claimed'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -125,8 +129,8 @@ export const newQueue = (waitingMax: number): Queue => ({
 });
 
 /** Whether the worker may run the job. Any worker runs any new job: the reference ignores the request's model too. */
-export function suits({ continues }: WaitingJob, { protocol }: WorkerOffer): boolean {
-  return !continues || protocol >= 2;
+export function suits({ continues, needs }: WaitingJob, { protocol, features = [] }: WorkerOffer): boolean {
+  return (!continues || protocol >= 2) && needs.every(feature => features.includes(feature));
 }
 
 /** The worker that holds the job; null while it waits, undefined when the queue does not know it. */
@@ -216,10 +220,10 @@ export const queueCounts = ({ waiting, openWorkers, openSlots, heldCount, freeSl
 });
 
 function enqueued(queue: Queue, event: Extract<QueueEvent, { type: 'job.enqueued' }>): Queue {
-  const { at, jobId, model, priority, again, continues = false, modelFile = null } = event;
+  const { at, jobId, model, priority, again, continues = false, modelFile = null, needs = [] } = event;
   if (queue.jobs.has(jobId)) throw broken(event.type, `job ${jobId} is known already`);
   const number = queue.arrivals + 1;
-  const job: WaitingJob = { jobId, model, priority, again, continues, modelFile, enqueuedAt: at, number };
+  const job: WaitingJob = { jobId, model, priority, again, continues, modelFile, needs, enqueuedAt: at, number };
   const waiting = inserted(queue.waiting, job, servedBefore);
   return { ...queue, waiting, jobs: queue.jobs.with(jobId, null), arrivals: number };
 }

@@ -313,24 +313,26 @@ test('row 34: a call without an id gets one that begins with toolu_', async () =
 
 test('AN4 AN5: what is wrong with a request is said by name, in the envelope, with its id', async () => {
   const client = clientOf(router);
-  for (const [body, named] of [
-    [{ ...ask, max_tokens: undefined }, 'max_tokens'],
-    [{ ...ask, model: undefined }, 'model'],
-    [{ ...ask, messages: [] }, 'messages'],
-    [{ ...ask, messages: [{ role: 'user', content: 7 }] }, 'messages[0].content'],
-    [{ ...ask, tool_choice: { type: 'any' }, tools: [weather] }, 'tool_choice'],
-    [{ ...ask, tools: [{ type: 'web_search_20250305', name: 'web_search' }] }, 'web_search_20250305'],
-    [{ ...ask, thread: { type: 'create' } }, 'thread'],
-    [{ ...ask, output_config: { format: { type: 'json_schema', schema: {} } } }, 'output_config.format'],
-  ] as const) {
-    const failed = await failureOf(client.messages.create(body as Anthropic.MessageCreateParamsNonStreaming));
-    assert.instance(failed, Anthropic.BadRequestError);
-    assert.is(failed.type, 'invalid_request_error');
-    assert.ok(failed.message.includes(named), failed.message);
-    const envelope = failed.error as { request_id?: string };
-    assert.match(envelope.request_id ?? '', /^req_[0-9a-f]{24}$/);
-    assert.is(failed.requestID, envelope.request_id);
-  }
+  await withWorker(says([]), async () => {
+    for (const [body, named] of [
+      [{ ...ask, max_tokens: undefined }, 'max_tokens'],
+      [{ ...ask, model: undefined }, 'model'],
+      [{ ...ask, messages: [] }, 'messages'],
+      [{ ...ask, messages: [{ role: 'user', content: 7 }] }, 'messages[0].content'],
+      [{ ...ask, tool_choice: { type: 'any' }, tools: [weather] }, 'tool_choice'],
+      [{ ...ask, tools: [{ type: 'web_search_20250305', name: 'web_search' }] }, 'web_search_20250305'],
+      [{ ...ask, thread: { type: 'create' } }, 'thread'],
+      [{ ...ask, output_config: { format: { type: 'json_schema', schema: {} } } }, 'output_config.format'],
+    ] as const) {
+      const failed = await failureOf(client.messages.create(body as Anthropic.MessageCreateParamsNonStreaming));
+      assert.instance(failed, Anthropic.BadRequestError);
+      assert.is(failed.type, 'invalid_request_error');
+      assert.ok(failed.message.includes(named), failed.message);
+      const envelope = failed.error as { request_id?: string };
+      assert.match(envelope.request_id ?? '', /^req_[0-9a-f]{24}$/);
+      assert.is(failed.requestID, envelope.request_id);
+    }
+  });
   const wrong = await failureOf(clientOf(router, '', { apiKey: 'wrong' }).messages.create(ask));
   assert.instance(wrong, Anthropic.AuthenticationError);
   assert.match((wrong.error as { request_id?: string }).request_id ?? '', /^req_/);

@@ -63,6 +63,37 @@ test('AN17: limit and stop sequence are told apart', async () => {
   assert.equal(stopped.content, [{ type: 'text', text: '1, 2, 3' }] as object[]);
 });
 
+test('AN22: a tool that must be called is called, and structured output is valid', async () => {
+  const weather = {
+    name: 'get_weather',
+    input_schema: {
+      type: 'object' as const,
+      properties: { city: { type: 'string', maxLength: 12 } },
+      required: ['city'],
+    },
+  };
+  const now = { name: 'now', input_schema: { type: 'object' as const, properties: {} } };
+  const ask = { ...counting, tools: [weather, now] };
+  const any = await client.messages.create({ ...ask, tool_choice: { type: 'any' } });
+  assert.is(any.stop_reason, 'tool_use', JSON.stringify(any));
+  const named = await client.messages
+    .stream({ ...ask, tool_choice: { type: 'tool', name: 'get_weather' } })
+    .finalMessage();
+  const [block] = named.content;
+  assert.is(block?.type === 'tool_use' && block.name, 'get_weather');
+  assert.is(typeof (block?.type === 'tool_use' && (block.input as { city?: unknown }).city), 'string');
+  const schema = {
+    type: 'object',
+    properties: { n: { type: 'integer', minimum: 1, maximum: 9 } },
+    required: ['n'],
+    additionalProperties: false,
+  };
+  const body = { ...counting, output_config: { format: { type: 'json_schema', schema } } };
+  const structured = await client.messages.create(body as Anthropic.MessageCreateParamsNonStreaming);
+  const text = structured.content[0]?.type === 'text' ? structured.content[0].text : '';
+  assert.equal(Object.keys(JSON.parse(text)), ['n']);
+});
+
 test('AN26: a prompt that does not fit is refused in the words that agents look for', async () => {
   const messages = [{ role: 'user' as const, content: 'word '.repeat(2000) }];
   try {

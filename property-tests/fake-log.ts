@@ -42,6 +42,10 @@ export class FakeLog implements LogPort {
     return [...this.logs.keys()].filter(jobId => !this.ended.has(jobId));
   }
 
+  async remove(jobId: string): Promise<void> {
+    this.logs.delete(jobId);
+  }
+
   letGo(): void {
     // What is open shows in the logs themselves.
   }

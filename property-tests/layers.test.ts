@@ -40,10 +40,11 @@ const layers: Readonly<Record<string, Layer>> = {
 const ports: Readonly<Record<string, readonly string[]>> = {
   config: ['diagnostics.ts', 'duration.ts', 'env.ts', 'flags.ts', 'router-config.ts', 'tools-config.ts'],
   keys: ['keys.ts', 'phc.ts', 'verifier.ts'],
-  log: ['job-log.ts', 'log-keys.ts', 'store.ts'],
+  log: ['inbox.ts', 'job-log.ts', 'log-keys.ts', 'store.ts'],
   shard: ['pool.ts'],
   router: ['front.ts', 'ids.ts', 'ports.ts'],
   engine: ['engine.ts'],
+  models: ['fetch-model.ts', 'model-error.ts'],
   edge: [],
   worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
   tools: ['tool.ts'],

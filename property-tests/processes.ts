@@ -81,7 +81,7 @@ export async function startRouter(env: Record<string, string> = {}, dataDir?: st
       AUXOT_ADMIN_KEY_HASH: adminHash,
       AUXOT_API_KEY_HASH: apiHash,
       AUXOT_DATA_DIR: folder,
-      AUXOT_MODEL: 'test-model',
+      AUXOT_MODEL: 'test-model.gguf',
       AUXOT_LOG_LEVEL: 'info',
       ...env,
     },

@@ -3,7 +3,7 @@ import OpenAI from 'openai';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { untilHealth } from './callers.ts';
-import { apiKey, type RouterProcess, startRouter } from './processes.ts';
+import { apiKey, type RouterProcess, startRouter, waitUntil } from './processes.ts';
 import { helloScript, type Script, type ScriptedWorker, startWorker } from './scripted-worker.ts';
 
 let router: RouterProcess;
@@ -195,6 +195,216 @@ test('RS10: what goes wrong early has its status, and what goes wrong late ends 
     assert.equal(types.slice(-2), ['error', 'response.failed']);
     const whole = await failureOf(client.responses.create({ model: 'm', input: 'hi' }));
     assert.is(whole.status, 500);
+  });
+});
+
+const stopped = async (url: string): Promise<void> =>
+  untilHealth(url, ({ active_jobs }) => active_jobs === 0, 'a job still runs');
+
+/** Says two words, and ends only when it is told to. */
+const waits = (): { script: Script; go: () => void } => {
+  const held: (() => void)[] = [];
+  return {
+    script: (job, worker) => {
+      worker.say({ type: 'token', job_id: job.job_id, token: 'Hello' });
+      held.push(() => {
+        worker.say({ type: 'token', job_id: job.job_id, token: ' there' });
+        ends({})(job, worker);
+      });
+    },
+    go: () => {
+      for (const run of held.splice(0)) run();
+    },
+  };
+};
+
+test('RS6: a response is gone on from, with all that was said, and without its instructions', async () => {
+  const echoes: Script = (job, worker) => {
+    worker.say({ type: 'token', job_id: job.job_id, token: `${job.messages.length} messages` });
+    ends({})(job, worker);
+  };
+  await withWorker(echoes, async worker => {
+    const client = clientOf(router);
+    const first = await client.responses.create({ model: 'm', input: 'one', instructions: 'Be kind.' });
+    const second = await client.responses.create({ model: 'm', input: 'two', previous_response_id: first.id });
+    const third = await client.responses.create({ model: 'm', input: 'three', previous_response_id: second.id });
+    assert.equal(worker.jobs[2]?.messages, [
+      { role: 'user', content: 'one' },
+      { role: 'assistant', content: '2 messages' },
+      { role: 'user', content: 'two' },
+      { role: 'assistant', content: '3 messages' },
+      { role: 'user', content: 'three' },
+    ]);
+    assert.equal([third.output_text, third.previous_response_id], ['5 messages', second.id]);
+    const referred = await client.responses.create({
+      model: 'm',
+      input: [
+        { type: 'item_reference', id: first.output[0]?.id ?? '' },
+        { role: 'user', content: 'four' },
+      ],
+    });
+    assert.equal(
+      worker.jobs[3]?.messages.map(({ content }) => content),
+      ['2 messages', 'four'],
+    );
+    assert.is(referred.status, 'completed');
+    const unknown = await failureOf(
+      client.responses.create({ model: 'm', input: 'x', previous_response_id: `resp_${'0'.repeat(24)}` }),
+    );
+    assert.equal(
+      [unknown.status, unknown.code, unknown.param],
+      [400, 'previous_response_not_found', 'previous_response_id'],
+    );
+    assert.match(unknown.message, /resp_0/);
+    const foreign = await failureOf(
+      client.responses.create({ model: 'm', input: 'x', previous_response_id: 'resp_other' }),
+    );
+    assert.is(foreign.code, 'previous_response_not_found');
+    const unstored = await client.responses.create({ model: 'm', input: 'x', store: false });
+    assert.is((await failureOf(client.responses.retrieve(unstored.id))).status, 404);
+    const after = await failureOf(client.responses.create({ model: 'm', previous_response_id: unstored.id }));
+    assert.is(after.code, 'previous_response_not_found');
+  });
+});
+
+test('RS6 RS11: a stored response is as it was answered, has its items, counts them, and goes', async () => {
+  await withWorker(callsWeather, async () => {
+    const client = clientOf(router);
+    const input = [
+      { role: 'user' as const, content: 'Oslo?' },
+      { type: 'function_call' as const, call_id: 'c', name: 'weather', arguments: '{}' },
+      { type: 'function_call_output' as const, call_id: 'c', output: 'cold' },
+    ];
+    const made = await client.responses.create({ model: 'm', input, tools: [weather] });
+    assert.equal(await client.responses.retrieve(made.id), made);
+    const items: string[] = [];
+    for await (const item of client.responses.inputItems.list(made.id, { order: 'asc', limit: 2 }))
+      items.push(`${item.type} ${item.id}`);
+    const tail = made.id.slice('resp_'.length);
+    assert.equal(items, [
+      `message msg_${tail}_i0`,
+      `function_call fc_${tail}_i1`,
+      `function_call_output fco_${tail}_i2`,
+    ]);
+    const backwards = await client.responses.inputItems.list(made.id, { limit: 1 });
+    assert.equal([backwards.data[0]?.type, backwards.has_more], ['function_call_output', true]);
+    const counted = await client.responses.inputTokens.count({ model: 'm', input, previous_response_id: made.id });
+    assert.ok(counted.input_tokens > 10 && counted.object === 'response.input_tokens');
+    await client.responses.delete(made.id);
+    assert.is((await failureOf(client.responses.retrieve(made.id))).status, 404);
+    assert.is((await failureOf(client.responses.delete(made.id))).status, 404);
+  });
+});
+
+test('a response that nobody waits for is asked for until it is there', async () => {
+  const { script, go } = waits();
+  const client = clientOf(router);
+  const queued = await client.responses.create({ model: 'm', input: 'hi', background: true });
+  assert.equal([queued.status, queued.background, queued.output], ['queued', true, []]);
+  assert.is((await client.responses.retrieve(queued.id)).status, 'queued');
+  await withWorker(script, async () => {
+    await waitUntil(
+      async () => (await client.responses.retrieve(queued.id)).output_text === 'Hello',
+      5000,
+      () => 'it never began',
+    );
+    assert.is((await client.responses.retrieve(queued.id)).status, 'in_progress');
+    go();
+    await waitUntil(
+      async () => (await client.responses.retrieve(queued.id)).status === 'completed',
+      5000,
+      () => 'it never ended',
+    );
+    const done = await client.responses.retrieve(queued.id);
+    assert.equal([done.output_text, done.usage?.output_tokens], ['Hello there', 5]);
+  });
+});
+
+test('a response that nobody waits for can be cancelled, and no other', async () => {
+  const { script } = waits();
+  await withWorker(script, async worker => {
+    const client = clientOf(router);
+    const queued = await client.responses.create({ model: 'm', input: 'hi', background: true });
+    await waitUntil(
+      async () => (await client.responses.retrieve(queued.id)).output_text === 'Hello',
+      5000,
+      () => 'it never began',
+    );
+    const cancelled = await client.responses.cancel(queued.id);
+    assert.equal(
+      [cancelled.status, JSON.stringify(cancelled.output).includes('"Hello"'), cancelled.output[0]?.type],
+      ['cancelled', true, 'message'],
+    );
+    assert.is((await client.responses.cancel(queued.id)).status, 'cancelled', 'again is no error');
+    await waitUntil(
+      () => worker.cancelled.length === 1,
+      5000,
+      () => 'its worker was not told',
+    );
+    await stopped(router.url);
+    await client.responses.delete(queued.id);
+  });
+  await withWorker(helloScript, async () => {
+    const client = clientOf(router);
+    const made = await client.responses.create({ model: 'm', input: 'hi' });
+    assert.is((await failureOf(client.responses.cancel(made.id))).status, 400);
+  });
+});
+
+test('a stream that broke is gone on with behind any event, while it runs and after it', async () => {
+  const { script, go } = waits();
+  await withWorker(script, async () => {
+    const client = clientOf(router);
+    const seen: { sequence_number: number }[] = [];
+    let id = '';
+    for await (const event of await client.responses.create({
+      model: 'm',
+      input: 'hi',
+      background: true,
+      stream: true,
+    })) {
+      seen.push(event);
+      if (event.type === 'response.created') id = event.response.id;
+      if (event.type === 'response.output_text.delta') break;
+    }
+    const rest: { sequence_number: number }[] = [];
+    const after = seen.at(-1)?.sequence_number ?? -1;
+    setTimeout(go, 200);
+    for await (const event of await client.responses.retrieve(id, { stream: true, starting_after: after }))
+      rest.push(event);
+    const all = [...seen, ...rest];
+    assert.equal(
+      all.map(({ sequence_number }) => sequence_number),
+      all.map((_, place) => place),
+    );
+    for (const [place, { sequence_number }] of all.entries()) {
+      const again: object[] = [];
+      for await (const event of await client.responses.retrieve(id, { stream: true, starting_after: sequence_number }))
+        again.push(event);
+      assert.equal(again, all.slice(place + 1));
+    }
+    const whole: object[] = [];
+    const stream = client.responses.stream({ response_id: id });
+    for await (const event of stream) whole.push(event);
+    assert.is(whole.length, all.length);
+    assert.equal((await stream.finalResponse()).output_text, 'Hello there');
+  });
+});
+
+test('RS10: a response that failed is streamed again to its failure', async () => {
+  const fails: Script = ({ job_id }, worker) => worker.say({ type: 'error', job_id, error: 'out of memory' });
+  await withWorker(fails, async () => {
+    const client = clientOf(router);
+    const queued = await client.responses.create({ model: 'm', input: 'hi', background: true });
+    await waitUntil(
+      async () => (await client.responses.retrieve(queued.id)).status === 'failed',
+      5000,
+      () => 'it never failed',
+    );
+    assert.match((await client.responses.retrieve(queued.id)).error?.message ?? '', /out of memory/);
+    const types: string[] = [];
+    for await (const event of await client.responses.retrieve(queued.id, { stream: true })) types.push(event.type);
+    assert.equal(types, ['response.created', 'response.queued', 'response.in_progress', 'error', 'response.failed']);
   });
 });
 

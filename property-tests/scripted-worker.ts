@@ -12,6 +12,8 @@ export interface Job {
 export interface ScriptedWorker {
   readonly socket: WebSocket;
   readonly jobs: Job[];
+  /** Jobs that it held when it dialled in and goes on with. */
+  readonly granted: { readonly job_id: string; readonly attempt: number; readonly seq: number }[];
   /** Ids of jobs it was told to cancel, with the instant (ms). */
   readonly cancelled: { readonly jobId: string; readonly at: number }[];
   /** Instants at which jobs arrived, ms. */
@@ -43,6 +45,7 @@ export async function startWorker(
   const worker: ScriptedWorker = {
     socket,
     jobs: [],
+    granted: [],
     cancelled: [],
     arrivals: [],
     say: frame => socket.readyState === socket.OPEN && socket.send(JSON.stringify(frame)),
@@ -53,6 +56,7 @@ export async function startWorker(
     socket.on('message', (data: Buffer) => {
       const frame = JSON.parse(data.toString());
       if (frame.type === 'hello_ack') {
+        worker.granted.push(...(frame.jobs ?? []));
         if (frame.success) resolve();
         else reject(new Error(frame.error));
       } else if (frame.type === 'job') {

@@ -6,8 +6,10 @@
  * unknown fields are ignored. `null` means absent, except inside schemas and tool inputs, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
+import { answerGrammar } from './answer-grammar.ts';
 import { readMessages, readSystem } from './anthropic-api.messages.ts';
 import { readTools } from './anthropic-api.tools.ts';
+import { everyFeature } from './features.ts';
 import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest, MessageAnswerShape } from './job-events.ts';
 import { type ChatRequestRefusal, type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
@@ -57,7 +59,7 @@ const conversation = {
 };
 
 /** `model` and `max_tokens` are required: they are missed below, after `messages`, in the order of the reference. */
-const MessageRequest = Type.Object({
+export const MessageRequest = Type.Object({
   ...conversation,
   model: Optional(Text),
   max_tokens: Optional(Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER })),
@@ -70,7 +72,7 @@ const MessageRequest = Type.Object({
   compaction: Optional(Raw),
 });
 /** A request to count the tokens of a conversation needs no model. */
-const CountRequest = Type.Object({ ...conversation, model: Optional(Text) });
+export const CountRequest = Type.Object({ ...conversation, model: Optional(Text) });
 type Conversation = Omit<Static<typeof CountRequest>, 'model'>;
 
 const fitMessage = fit(MessageRequest, { missing: 'absent' });
@@ -78,7 +80,6 @@ const checkMessage = check(MessageRequest);
 const fitCount = fit(CountRequest, { missing: 'absent' });
 const checkCount = check(CountRequest);
 const none: Features = new Set();
-const everything: Features = new Set(['images', 'response_format', 'tool_choice', 'n', 'logprobs']);
 const notAnObject = invalid(null, 'the body must be a JSON object');
 
 /** Reads the parsed body of a request for a message. */
@@ -125,7 +126,7 @@ export function parseCountRequest(body: unknown): Read<JobRequest> {
   if (!isObject(body)) return notAnObject;
   const parsed = checkCount(fitCount(body));
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
-  const asked = readConversation(parsed.value, everything);
+  const asked = readConversation(parsed.value, everyFeature);
   return asked.ok ? read({ model: parsed.value.model ?? '', ...asked.value }) : asked;
 }
 
@@ -149,6 +150,8 @@ function readConversation(given: Conversation, honours: Features): Read<Omit<Job
   if (!effort.ok) return effort;
   const format = readFormat(given, honours);
   if (!format.ok) return format;
+  const form = answerGrammar({ ...tools.value, responseFormat: format.value });
+  if (!form.ok) return unsupported(form.param.replace('response_format.json_schema', formatAt(given)), form.why);
   const lead = system.value === '' ? [] : [{ role: 'system', content: system.value }];
   return read(
     defined<Omit<JobRequest, 'model'>>({
@@ -190,9 +193,8 @@ function readEffort({ thinking, output_config: config }: Conversation): Read<str
 
 /** In its place of today, or where it stood before that. */
 function readFormat(given: Conversation, honours: Features): Read<unknown> {
-  const today = given.output_config?.format !== undefined;
-  const at = today ? 'output_config.format' : 'output_format';
-  const format = today ? given.output_config?.format : given.output_format;
+  const at = formatAt(given);
+  const format = given.output_config?.format ?? given.output_format;
   if (format === undefined) return read(undefined);
   if (!isObject(format) || !('type' in format) || format.type !== 'json_schema') {
     return invalid(`${at}.type`, 'must be json_schema');
@@ -202,6 +204,9 @@ function readFormat(given: Conversation, honours: Features): Read<unknown> {
   if (!honours.has('response_format')) return unsupported(at, 'is not supported by the workers of this router');
   return read({ type: 'json_schema', json_schema: { name: 'output', schema, strict: true } });
 }
+
+const formatAt = ({ output_config: config }: Conversation): string =>
+  config?.format === undefined ? 'output_format' : 'output_config.format';
 
 const isObject = (value: unknown): value is object =>
   typeof value === 'object' && value !== null && !Array.isArray(value);

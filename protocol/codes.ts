@@ -23,6 +23,8 @@ export const codes = {
   request_timeout: { status: 408, type: 'invalid_request_error', retryable: true },
   request_too_large: { status: 413, type: 'invalid_request_error', retryable: false },
   unsupported_media_type: { status: 415, type: 'invalid_request_error', retryable: false },
+  /** Not 409, which clients of either API try again. */
+  idempotency_conflict: { status: 422, type: 'invalid_request_error', retryable: false },
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', retryable: true },
   queue_full: { status: 429, type: 'rate_limit_error', retryable: true },
   internal_error: { status: 500, type: 'server_error', retryable: false },

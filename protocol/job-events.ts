@@ -22,6 +22,20 @@ export type ToolCall = Static<typeof ToolCall>;
 export const Usage = Type.Object({ input: Count, cached: Count, output: Count, reasoning: Count });
 export type Usage = Static<typeof Usage>;
 
+/** A token and how likely it was. Without `bytes`, it is only a part of a character. */
+const tokenChance = {
+  token: Type.String(),
+  logprob: Type.Number(),
+  bytes: Type.Optional(Type.Array(Type.Integer())),
+};
+export const TokenLogprob = Type.Object({ ...tokenChance, top_logprobs: Type.Array(Type.Object(tokenChance)) });
+export type TokenLogprob = Static<typeof TokenLogprob>;
+
+const FinishReason = Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]);
+/** How one choice of several has ended. */
+export const ChoiceEnd = Type.Object({ finishReason: FinishReason, toolCalls: Type.Optional(Type.Array(ToolCall)) });
+export type ChoiceEnd = Static<typeof ChoiceEnd>;
+
 /** What is asked of a model, free of any API's spelling. Message, tool and format objects keep their OpenAI shape. */
 export const JobRequest = Type.Object({
   model: Type.String(),
@@ -57,6 +71,10 @@ export const ChatAnswerShape = Type.Object({
   /** The `model` to echo. */
   model: Type.String(),
   includeUsage: Type.Optional(Type.Boolean()),
+  /** It may be asked for later. */
+  store: Type.Optional(Type.Boolean()),
+  /** What its caller notes on it, where it is stored. */
+  metadata: Type.Optional(Type.Record(Type.String(), Type.String())),
 });
 /** A message of the Anthropic API. */
 export const MessageAnswerShape = Type.Object({
@@ -85,6 +103,8 @@ export const ResponseAnswerShape = Type.Object({
   seals: Type.Optional(Type.Boolean()),
   /** Names of tools that take free text instead of JSON. */
   customTools: Type.Optional(Type.Array(Type.String())),
+  /** Tools that were offered in a namespace, by the names under which models know them. */
+  namespaced: Type.Optional(Type.Record(Type.String(), Type.Object({ namespace: Type.String(), name: Type.String() }))),
   /** Fields of the request that every form of the response says again, as they came. */
   echo: Type.Record(Type.String(), Type.Unknown()),
 });
@@ -148,6 +168,10 @@ export const OutputAppended = Type.Object({
   ids: Type.Optional(Type.Array(Type.Integer())),
   /** The worker's sequence number of the last frame in this event (version 2). */
   seq: Type.Optional(Count),
+  /** Of the tokens of this text, where the caller asked for them. */
+  logprobs: Type.Optional(Type.Array(TokenLogprob)),
+  /** The choice ends with this (`n > 1`); the usage of all of them is in `job.completed`. */
+  end: Type.Optional(ChoiceEnd),
 });
 /** The job has no worker any more and waits for another. */
 export const JobRequeued = Type.Object({
@@ -202,7 +226,7 @@ export const JobCompleted = Type.Object({
   type: Type.Literal('job.completed'),
   at: At,
   attempt: Type.Integer({ minimum: 1 }),
-  finishReason: Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]),
+  finishReason: FinishReason,
   usage: Usage,
   toolCalls: Type.Optional(Type.Array(ToolCall)),
   /** The one of the request's `stop` texts that ended the answer. */

@@ -2,9 +2,7 @@
  * How a request is refused: with a code, a sentence, and the place in the request that it is about (spec/http-api §8.0).
  */
 
-/** What a request may ask for only where a worker can do it. */
-export type Feature = 'images' | 'response_format' | 'tool_choice' | 'n' | 'logprobs';
-export type Features = ReadonlySet<Feature>;
+export type { Feature, Features } from './features.ts';
 
 export interface ChatRequestRefusal {
   readonly ok: false;

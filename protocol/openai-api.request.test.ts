@@ -48,7 +48,7 @@ test('OA12: only messages is enough, and unknown fields are ignored', () => {
   };
   assert.equal(ask(), only);
   assert.equal(
-    ask({ wibble: { x: 1 }, user: 'u', metadata: { a: 'b' }, store: true, service_tier: 'auto', verbosity: 'low' }),
+    ask({ wibble: { x: 1 }, user: 'u', metadata: { a: 'b' }, store: false, service_tier: 'auto', verbosity: 'low' }),
     only,
   );
 });

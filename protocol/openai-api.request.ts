@@ -1,15 +1,17 @@
 /**
  * A chat completion request as callers send it (spec/http-api §3.1, §8.0–8.1), read into the words of the job log.
  *
- * Every known field is honoured, or refused with a message that names it; what only tunes or labels (`user`, `metadata`,
- * `store`, `service_tier`, `verbosity`, cache and safety keys) is accepted and has no effect; unknown fields are ignored,
+ * Every known field is honoured, or refused with a message that names it; what only tunes or labels (`user`,
+ * `service_tier`, `verbosity`, cache and safety keys) is accepted and has no effect; unknown fields are ignored,
  * because callers' libraries add some all the time. `null` means absent, except inside schemas, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
+import { answerGrammar } from './answer-grammar.ts';
 import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest } from './job-events.ts';
 import { readMessages } from './openai-api.messages.ts';
 import { type ChatRequestRefusal, type Features, invalid, unsupported } from './openai-api.refusal.ts';
+import { type Metadata, metadataTrouble } from './openai-api.stored.ts';
 import { readTools } from './openai-api.tools.ts';
 import { check, Int, OpenMap, Raw } from './schema.ts';
 
@@ -103,6 +105,8 @@ export const ChatRequest = Type.Object({
   tool_choice: Optional(Raw),
   parallel_tool_calls: Optional(Type.Boolean()),
   chat_template_kwargs: Optional(OpenMap),
+  store: Optional(Type.Boolean()),
+  metadata: Optional(Raw),
   // Known, and refused by name below.
   modalities: Optional(Type.Array(Text)),
   audio: Optional(Raw),
@@ -137,17 +141,25 @@ export function parseChatRequest(
   const given = parsed.value;
   const refusal = refusalOf(given, honours);
   if (refusal !== null) return refusal;
+  const trouble = given.metadata === undefined ? null : metadataTrouble(given.metadata);
+  if (trouble !== null) return invalid('metadata', trouble);
   const messages = readMessages(given.messages, honours);
   if (!messages.ok) return messages;
   const tools = readTools(given, honours);
   if (!tools.ok) return tools;
+  const responseFormat = given.response_format?.type === 'text' ? undefined : given.response_format;
+  const form = answerGrammar({ ...tools.value, responseFormat });
+  if (!form.ok) {
+    const param = form.param.startsWith('response_format') ? 'response_format' : form.param;
+    return { ...unsupported(form.param, form.why), param };
+  }
   const model = given.model === undefined || given.model === '' ? modelDefault : given.model;
   const request = defined<JobRequest>({
     model,
     messages: messages.value,
     ...tools.value,
     ...sampling(given),
-    responseFormat: given.response_format?.type === 'text' ? undefined : given.response_format,
+    responseFormat,
     reasoningEffort: given.reasoning_effort?.toLowerCase(),
     templateOptions: given.chat_template_kwargs,
   });
@@ -156,6 +168,7 @@ export function parseChatRequest(
     stream: given.stream ?? false,
     model,
     includeUsage: given.stream_options?.include_usage === true ? true : undefined,
+    ...(given.store === true ? { store: true, metadata: given.metadata as Metadata | undefined } : {}),
   });
   return { ok: true, request, answer };
 }
@@ -183,6 +196,7 @@ function sampling(given: ChatRequest): Partial<JobRequest> {
 
 const efforts: ReadonlySet<string> = new Set(['none', 'minimal', 'low', 'medium', 'high', 'xhigh']);
 const stopsMax = 16;
+const choicesMax = 8;
 const notYet = 'is not supported by the workers of this router';
 
 /** What a schema cannot say: rules between fields, and what is known but not done. */
@@ -206,6 +220,7 @@ function refusalOf(given: ChatRequest, honours: Features): ChatRequestRefusal | 
     }
     if (!honours.has('response_format')) return unsupported('response_format', `other than text ${notYet}`);
   }
+  if ((given.n ?? 1) > choicesMax) return unsupported('n', `above ${choicesMax} is not supported`);
   if ((given.n ?? 1) > 1 && !honours.has('n')) return unsupported('n', `above 1 ${notYet}`);
   if (given.logprobs === true && !honours.has('logprobs')) return unsupported('logprobs', notYet);
   if (given.modalities?.some(modality => modality !== 'text'))

@@ -2,7 +2,15 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type CodeName, codes } from './codes.ts';
-import { chatCompletion, chatUsage, chunkWriter, errorBody, modelList, modelObject } from './openai-api.ts';
+import {
+  type ChatChoiceParts,
+  chatCompletion,
+  chatUsage,
+  chunkWriter,
+  errorBody,
+  modelList,
+  modelObject,
+} from './openai-api.ts';
 
 const { FC_RUNS = '300', FC_SEED } = process.env;
 const runs = { numRuns: Number(FC_RUNS), ...(FC_SEED === undefined ? {} : { seed: Number(FC_SEED) }) };
@@ -14,12 +22,9 @@ const answer = {
   id: 'chatcmpl-0a',
   created: 1,
   model: 'm',
-  text: 'Hello',
-  reasoning: '',
-  toolCalls: [],
-  finishReason: 'stop',
   usage,
 } as const;
+const plain = { text: 'Hello', reasoning: '', toolCalls: [], finishReason: 'stop', logprobs: null } as const;
 const counts = {
   prompt_tokens: 13,
   completion_tokens: 5,
@@ -30,7 +35,7 @@ const counts = {
 };
 
 test('OA13, OA43: a plain answer in one piece', () => {
-  assert.equal(chatCompletion(answer), {
+  assert.equal(chatCompletion({ ...answer, choices: [plain] }), {
     id: 'chatcmpl-0a',
     object: 'chat.completion',
     created: 1,
@@ -48,9 +53,10 @@ test('OA13, OA43: a plain answer in one piece', () => {
   });
 });
 test('OA22: text, reasoning and tool calls stand beside each other', () => {
-  const parts = { ...answer, reasoning: 'why', toolCalls: [call], finishReason: 'tool_calls' } as const;
+  const parts = { ...plain, reasoning: 'why', toolCalls: [call], finishReason: 'tool_calls' } as const;
   const wire = { id: 'call_1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } };
-  const message = chatCompletion(parts).choices[0]?.message;
+  const messageOf = (choice: ChatChoiceParts) => chatCompletion({ ...answer, choices: [choice] }).choices[0]?.message;
+  const message = messageOf(parts);
   assert.equal(message, {
     role: 'assistant',
     content: 'Hello',
@@ -59,8 +65,8 @@ test('OA22: text, reasoning and tool calls stand beside each other', () => {
     reasoning_content: 'why',
     tool_calls: [wire],
   });
-  assert.is(chatCompletion({ ...parts, text: '' }).choices[0]?.message.content, null);
-  assert.is(chatCompletion({ ...answer, text: '' }).choices[0]?.message.content, '');
+  assert.is(messageOf({ ...parts, text: '' })?.content, null);
+  assert.is(messageOf({ ...plain, text: '' })?.content, '');
 });
 test('cache_tokens is left out when nothing was reused, as callers of the reference know it', () => {
   assert.not(Object.hasOwn(chatUsage({ ...usage, cached: 0 }), 'cache_tokens'));

@@ -6,7 +6,7 @@
  * one line of JSON, fit for an SSE `data:` field; an error always has all four keys (spec/http-api §2.3).
  */
 import { type CodeName, codeOf } from './codes.ts';
-import type { ToolCall, Usage } from './job-events.ts';
+import type { TokenLogprob, ToolCall, Usage } from './job-events.ts';
 
 export { type ParsedChatRequest, parseChatRequest } from './openai-api.request.ts';
 
@@ -31,22 +31,41 @@ export const chatUsage = ({ input, cached, output, reasoning }: Usage): ChatUsag
   ...(cached > 0 ? { cache_tokens: cached } : {}),
 });
 
+/** One of the answers that a chat completion has. */
+export interface ChatChoiceParts {
+  readonly text: string;
+  readonly reasoning: string;
+  readonly toolCalls: readonly ToolCall[];
+  readonly finishReason: FinishReason;
+  /** Null when they were not asked for. */
+  readonly logprobs: readonly TokenLogprob[] | null;
+}
+
 /** Everything that one chat completion consists of. */
 export interface ChatAnswerParts {
   readonly id: string;
   /** Epoch seconds. */
   readonly created: number;
   readonly model: string;
-  readonly text: string;
-  readonly reasoning: string;
-  readonly toolCalls: readonly ToolCall[];
-  readonly finishReason: FinishReason;
+  readonly choices: readonly ChatChoiceParts[];
   readonly usage: Usage;
 }
 
 /** An answer in one piece. Text, reasoning and calls stand beside each other; `content` is null only if there is no text but calls. */
 export function chatCompletion(parts: ChatAnswerParts) {
-  const { id, created, model, text, reasoning, toolCalls, finishReason, usage } = parts;
+  const { id, created, model, choices, usage } = parts;
+  return {
+    id,
+    object: 'chat.completion',
+    created,
+    model,
+    choices: choices.map(chatChoice),
+    usage: chatUsage(usage),
+    system_fingerprint: null,
+  };
+}
+
+function chatChoice({ text, reasoning, toolCalls, finishReason, logprobs }: ChatChoiceParts, index: number) {
   const message = {
     role: 'assistant',
     content: text === '' && toolCalls.length > 0 ? null : text,
@@ -55,16 +74,23 @@ export function chatCompletion(parts: ChatAnswerParts) {
     ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
     ...(toolCalls.length === 0 ? {} : { tool_calls: toolCalls.map(chatToolCall) }),
   };
-  return {
-    id,
-    object: 'chat.completion',
-    created,
-    model,
-    choices: [{ index: 0, message, logprobs: null, finish_reason: finishReason }],
-    usage: chatUsage(usage),
-    system_fingerprint: null,
-  };
+  return { index, message, logprobs: chatLogprobs(logprobs), finish_reason: finishReason };
 }
+
+function chatLogprobs(tokens: readonly TokenLogprob[] | null) {
+  if (tokens === null) return null;
+  const content = tokens.map(({ top_logprobs: top, ...token }) => ({
+    ...withBytes(token),
+    top_logprobs: top.map(withBytes),
+  }));
+  return { content, refusal: null };
+}
+
+const withBytes = ({ token, logprob, bytes }: Omit<TokenLogprob, 'top_logprobs'>) => ({
+  token,
+  logprob,
+  bytes: bytes ?? null,
+});
 
 const chatToolCall = ({ id, name, arguments: text }: ToolCall) => ({
   id,
@@ -76,13 +102,14 @@ const chatToolCall = ({ id, name, arguments: text }: ToolCall) => ({
 export interface ChunkWriter {
   /** The first chunk; no other names the role (LangChain JS loses tool calls otherwise). */
   readonly role: () => string;
-  readonly content: (text: string) => string;
+  readonly content: (text: string, logprobs?: readonly TokenLogprob[]) => string;
   readonly reasoning: (text: string) => string;
   /** One whole call; `index` counts the calls of the answer. */
   readonly toolCall: (index: number, call: ToolCall) => string;
   /** Several whole calls in one chunk, counted from 0. */
   readonly toolCalls: (calls: readonly ToolCall[]) => string;
-  readonly finish: (reason: FinishReason, usage: Usage) => string;
+  /** `usage` null: it is told elsewhere. */
+  readonly finish: (reason: FinishReason, usage: Usage | null) => string;
   /** The chunk without a choice that ends a stream whose caller asked for `include_usage`. */
   readonly usage: (usage: Usage) => string;
 }
@@ -96,27 +123,35 @@ export function chunkWriter(stream: {
   created: number;
   model: string;
   includeUsage: boolean;
+  /** Which choice it writes. */
+  choice?: number;
 }): ChunkWriter {
-  const { id, created, model, includeUsage } = stream;
+  const { id, created, model, includeUsage, choice = 0 } = stream;
   // A token costs one string join and the quoting of its text: everything around it is made once.
   const envelope = `${JSON.stringify({ id, object: 'chat.completion.chunk', created, model, system_fingerprint: null }).slice(0, -1)},"choices":[`;
-  const head = `${envelope}{"index":0,"delta":{`;
+  const head = `${envelope}{"index":${choice},"delta":{`;
   const noUsage = includeUsage ? ',"usage":null}' : '}';
   const tail = `},"logprobs":null,"finish_reason":null}]${noUsage}`;
   const withText = (key: string): ((text: string) => string) => {
     const opening = `${head}"${key}":`;
     return text => opening + JSON.stringify(text) + tail;
   };
+  const content = withText('content');
   const withCalls = (calls: readonly object[]): string => `${head}"tool_calls":${JSON.stringify(calls)}${tail}`;
   const anyCount = ({ input, output, cached }: Usage): boolean => input > 0 || output > 0 || cached > 0;
   return {
     role: () => `${head}"role":"assistant","content":"","refusal":null${tail}`,
-    content: withText('content'),
+    content(text, logprobs = []) {
+      if (logprobs.length === 0) return content(text);
+      const told = JSON.stringify(chatLogprobs(logprobs));
+      return `${head}"content":${JSON.stringify(text)}},"logprobs":${told},"finish_reason":null}]${noUsage}`;
+    },
     reasoning: withText('reasoning_content'),
     toolCall: (index, call) => withCalls([{ index, ...chatToolCall(call) }]),
     toolCalls: calls => withCalls(calls.map((call, index) => ({ index, ...chatToolCall(call) }))),
     finish: (reason, usage) => {
-      const counts = !includeUsage && anyCount(usage) ? `,"usage":${JSON.stringify(chatUsage(usage))}}` : noUsage;
+      const counts =
+        usage !== null && !includeUsage && anyCount(usage) ? `,"usage":${JSON.stringify(chatUsage(usage))}}` : noUsage;
       return `${head}},"logprobs":null,"finish_reason":"${reason}"}]${counts}`;
     },
     usage: usage => `${envelope}],"usage":${JSON.stringify(chatUsage(usage))}}`,

@@ -11,6 +11,7 @@ import { defined, fit } from './fit.ts';
 import type { JobRequest } from './job-events.ts';
 import { type Features, invalid, type Read, read, readEach, unsupported } from './openai-api.refusal.ts';
 import { customArgument, unsealed } from './responses-api.items.ts';
+import { nameWithin } from './responses-api.tools.ts';
 import { check, Raw } from './schema.ts';
 
 export type Message = JobRequest['messages'][number];
@@ -101,14 +102,15 @@ function readItem(talk: Talk, item: unknown, at: string, honours: Features, find
     case 'function_call': {
       const given = readCall(item, at);
       if (!given.ok) return given;
-      talk.call(given.value.call_id, given.value.name, given.value.arguments);
+      const { call_id: id, name, namespace, arguments: json } = given.value;
+      talk.call(id, knownAs(name, namespace), json);
       return read(null);
     }
     case 'custom_tool_call': {
       const given = readCustomCall(item, at);
       if (!given.ok) return given;
-      const { call_id: id, name, input } = given.value;
-      talk.call(id, name, JSON.stringify({ [customArgument]: input }));
+      const { call_id: id, name, namespace, input } = given.value;
+      talk.call(id, knownAs(name, namespace), JSON.stringify({ [customArgument]: input }));
       return read(null);
     }
     case 'function_call_output':
@@ -148,6 +150,9 @@ function readItem(talk: Talk, item: unknown, at: string, honours: Features, find
           );
   }
 }
+
+const knownAs = (name: string, namespace: string | undefined): string =>
+  namespace === undefined ? name : nameWithin(namespace, name);
 
 /** Calls of tools that OpenAI runs or describes, their results, and other marks of its own service. */
 const elsewhere =
@@ -222,8 +227,8 @@ const { Optional } = Type;
 const Text = Type.String();
 const Texts = Type.Array(Type.Object({ text: Text }));
 const readSaid = reader(Type.Object({ role: Text, content: Raw }));
-const readCall = reader(Type.Object({ call_id: Text, name: Text, arguments: Text }));
-const readCustomCall = reader(Type.Object({ call_id: Text, name: Text, input: Text }));
+const readCall = reader(Type.Object({ call_id: Text, name: Text, namespace: Optional(Text), arguments: Text }));
+const readCustomCall = reader(Type.Object({ call_id: Text, name: Text, namespace: Optional(Text), input: Text }));
 const readOutput = reader(Type.Object({ call_id: Text, output: Raw }));
 const readReasoning = reader(
   Type.Object({ summary: Optional(Texts), content: Optional(Texts), encrypted_content: Optional(Text) }),

@@ -1,7 +1,7 @@
 /**
  * Items of the Responses API as we give them out: what a response consists of, and what it was asked with.
  */
-import type { ToolCall } from './job-events.ts';
+import type { ResponseAnswerShape, ToolCall } from './job-events.ts';
 
 export interface TextPart {
   readonly type: 'output_text';
@@ -39,6 +39,7 @@ export interface FunctionCallItem {
   readonly id: string;
   readonly call_id: string;
   readonly name: string;
+  readonly namespace?: string;
   readonly arguments: string;
   readonly status: ItemStatus;
 }
@@ -47,6 +48,7 @@ export interface CustomCallItem {
   readonly id: string;
   readonly call_id: string;
   readonly name: string;
+  readonly namespace?: string;
   readonly input: string;
   readonly status: ItemStatus;
 }
@@ -94,17 +96,23 @@ export const reasoningItem = (
   status,
 });
 
+export const isCustom = (name: string, { customTools }: Pick<ResponseAnswerShape, 'customTools'>): boolean =>
+  customTools?.includes(name) === true;
+
 /** A tool that takes free text is offered to models as a function with this one argument. */
 export const customArgument = 'input';
 
+/** `shape` says which tools take free text, and which stand in a namespace. */
 export function callItem(
   id: string,
   status: ItemStatus,
-  { id: callId, name, arguments: json }: ToolCall,
-  custom: boolean,
+  { id: callId, name: known, arguments: json }: ToolCall,
+  shape: Pick<ResponseAnswerShape, 'customTools' | 'namespaced'>,
 ): CallItem {
-  const call = { id, call_id: callId, name } as const;
-  return custom
+  const within =
+    shape.namespaced !== undefined && Object.hasOwn(shape.namespaced, known) ? shape.namespaced[known] : null;
+  const call = { id, call_id: callId, name: known, ...within };
+  return isCustom(known, shape)
     ? { type: 'custom_tool_call', ...call, input: freeText(json), status }
     : { type: 'function_call', ...call, arguments: json, status };
 }

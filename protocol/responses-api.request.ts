@@ -10,6 +10,7 @@
  * `referencesIn` says which, and `histories` brings them.
  */
 import Type, { type Static } from 'typebox';
+import { everyFeature } from './features.ts';
 import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest, ResponseAnswerShape } from './job-events.ts';
 import { type ChatRequestRefusal, type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
@@ -75,7 +76,7 @@ const conversation = {
   conversation: Optional(Raw),
   prompt: Optional(Raw),
 };
-const ResponseRequest = Type.Object({
+export const ResponseRequest = Type.Object({
   ...conversation,
   stream: Optional(Type.Boolean()),
   store: Optional(Type.Boolean()),
@@ -91,7 +92,7 @@ const ResponseRequest = Type.Object({
   prompt_cache_key: Optional(Text),
 });
 type ResponseRequest = Static<typeof ResponseRequest>;
-const CountRequest = Type.Object(conversation);
+export const CountRequest = Type.Object(conversation);
 type Conversation = Static<typeof CountRequest>;
 
 const fitRequest = fit(ResponseRequest, { missing: 'absent' });
@@ -99,7 +100,6 @@ const checkRequest = check(ResponseRequest);
 const fitCount = fit(CountRequest, { missing: 'absent' });
 const checkCount = check(CountRequest);
 const none: Features = new Set();
-const everything: Features = new Set(['images', 'response_format', 'tool_choice', 'n', 'logprobs']);
 const unread: Histories = new Map();
 const notAnObject = invalid(null, 'the body must be a JSON object');
 const metadataMax = 16;
@@ -164,6 +164,7 @@ export function parseResponseRequest(
     summarises: summary === undefined || summary === 'none' ? undefined : true,
     seals: given.include?.includes('reasoning.encrypted_content') === true ? true : undefined,
     customTools: tools.custom.length > 0 ? [...tools.custom] : undefined,
+    namespaced: Object.keys(tools.namespaced).length > 0 ? tools.namespaced : undefined,
     echo: echoOf(given, format),
   });
   return { ok: true, request, answer, ignored };
@@ -179,7 +180,7 @@ export function parseResponseCount(
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
   const refusal = stateRefusal(parsed.value);
   if (refusal !== null) return refusal;
-  const asked = readConversation(parsed.value, everything, histories);
+  const asked = readConversation(parsed.value, everyFeature, histories);
   if (!asked.ok) return asked;
   const { messages, tools } = asked.value;
   return read(defined<JobRequest>({ model: parsed.value.model ?? '', messages: [...messages], ...tools.request }));
@@ -276,7 +277,6 @@ function refusalOf(given: ResponseRequest): ChatRequestRefusal | null {
     return invalid('reasoning.effort', `must be one of ${[...efforts].join(', ')}`);
   if (given.background === true && given.store === false)
     return invalid('background', 'needs store: a response that nobody waits for must be kept');
-  if (given.background === true) return unsupported('background', 'is not supported by this router');
   if (Object.keys(given.metadata ?? {}).length > metadataMax)
     return invalid('metadata', `must not have more than ${metadataMax} fields`);
   return null;

@@ -9,7 +9,7 @@
 import Type, { type Static } from 'typebox';
 import { defined, fit } from './fit.ts';
 import type { JobRequest } from './job-events.ts';
-import { type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
+import { type ChatRequestRefusal, type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
 import { readTools as readChatTools } from './openai-api.tools.ts';
 import { customArgument } from './responses-api.items.ts';
 import { check, OpenMap, Raw } from './schema.ts';
@@ -18,9 +18,19 @@ export interface ReadTools {
   readonly request: Pick<JobRequest, 'tools' | 'toolChoice' | 'parallelToolCalls'>;
   /** Names of those that take free text. */
   readonly custom: readonly string[];
+  /** Those of namespaces, by the names under which models know them. */
+  readonly namespaced: Readonly<Record<string, Namespaced>>;
   /** Types of those that have no effect here. */
   readonly ignored: readonly string[];
 }
+
+export interface Namespaced {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Under which models know a tool of a namespace. */
+export const nameWithin = (namespace: string, name: string): string => `${namespace}__${name}`;
 
 export interface ToolsGiven {
   readonly tools?: readonly unknown[];
@@ -49,26 +59,10 @@ const checkCustom = check(CustomGiven);
 type Described = Static<typeof FunctionGiven>;
 
 export function readTools(given: ToolsGiven, honours: Features): Read<ReadTools> {
-  const tools: { type: 'function'; function: Described }[] = [];
-  const custom: string[] = [];
-  const ignored: string[] = [];
-  for (const [index, tool] of (given.tools ?? []).entries()) {
-    const at = `tools[${index}]`;
-    const type = isObject(tool) && typeof tool.type === 'string' ? tool.type : null;
-    if (type === null) return invalid(at, 'must be an object with a type');
-    if (type === 'function') {
-      // Some callers nest the description, as the chat API has it.
-      const flat = isObject(tool) && isObject(tool.function) && tool.name === undefined ? tool.function : tool;
-      const parsed = checkFunction(fitFunction(flat));
-      if (!parsed.ok) return invalid(at + parsed.path.slice(1), parsed.message);
-      tools.push({ type, function: parsed.value });
-    } else if (type === 'custom') {
-      const parsed = checkCustom(fitCustom(tool));
-      if (!parsed.ok) return invalid(at + parsed.path.slice(1), parsed.message);
-      custom.push(parsed.value.name);
-      tools.push({ type: 'function', function: asFunction(parsed.value) });
-    } else ignored.push(type);
-  }
+  const found: Found = { tools: [], custom: [], namespaced: {}, ignored: [] };
+  const refusal = find(given.tools ?? [], 'tools', null, found);
+  if (refusal !== null) return refusal;
+  const { tools, custom, namespaced, ignored } = found;
   const choice = chosen(given.tool_choice, ignored);
   if (!choice.ok) return choice;
   const read_ = readChatTools(
@@ -79,7 +73,49 @@ export function readTools(given: ToolsGiven, honours: Features): Read<ReadTools>
     }),
     honours,
   );
-  return read_.ok ? read({ request: read_.value, custom, ignored }) : read_;
+  return read_.ok ? read({ request: read_.value, custom, namespaced, ignored }) : read_;
+}
+
+interface Found {
+  readonly tools: { type: 'function'; function: Described }[];
+  readonly custom: string[];
+  readonly namespaced: Record<string, Namespaced>;
+  readonly ignored: string[];
+}
+
+/** Adds the tools of a list, or of a namespace; says why when one cannot be read. */
+function find(
+  given: readonly unknown[],
+  list: string,
+  namespace: string | null,
+  found: Found,
+): ChatRequestRefusal | null {
+  for (const [index, tool] of given.entries()) {
+    const at = `${list}[${index}]`;
+    const type = isObject(tool) && typeof tool.type === 'string' ? tool.type : null;
+    if (!isObject(tool) || type === null) return invalid(at, 'must be an object with a type');
+    if (type === 'namespace' && namespace === null && Array.isArray(tool.tools)) {
+      if (typeof tool.name !== 'string' || tool.name === '') return invalid(`${at}.name`, 'is required');
+      const refusal = find(tool.tools, `${at}.tools`, tool.name, found);
+      if (refusal !== null) return refusal;
+      continue;
+    }
+    if (type !== 'function' && type !== 'custom') {
+      found.ignored.push(type);
+      continue;
+    }
+    // Some callers nest the description, as the chat API has it.
+    const flat = isObject(tool.function) && tool.name === undefined ? tool.function : tool;
+    const parsed = type === 'function' ? checkFunction(fitFunction(flat)) : checkCustom(fitCustom(flat));
+    if (!parsed.ok) return invalid(at + parsed.path.slice(1), parsed.message);
+    const { name } = parsed.value;
+    const known = namespace === null ? name : nameWithin(namespace, name);
+    if (namespace !== null) found.namespaced[known] = { namespace, name };
+    if (type === 'custom') found.custom.push(known);
+    const described = type === 'custom' ? asFunction(parsed.value) : parsed.value;
+    found.tools.push({ type: 'function', function: { ...described, name: known } });
+  }
+  return null;
 }
 
 /** A choice that names a tool which only OpenAI runs cannot be kept; the others mean the same in both APIs. */

@@ -14,8 +14,13 @@ const socketSchemes: ReadonlyMap<string, string> = new Map([
   ['wss', 'wss'],
 ]);
 
-/** `path` is where the worker socket lives, `/ws`. */
+/** `path` is where the worker socket lives, `/ws`. Several addresses, separated by commas, become several. */
 export function routerUrl(given: string, path: string): RouterUrl {
+  const all = given.split(',').map(one => oneUrl(one, path));
+  return all.find(({ ok }) => !ok) ?? { ok: true, url: all.map(one => (one.ok ? one.url : '')).join(',') };
+}
+
+function oneUrl(given: string, path: string): RouterUrl {
   const text = given.trim();
   if (text === '')
     return { ok: false, message: 'the router address is empty; write for example wss://router.example.com' };

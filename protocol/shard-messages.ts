@@ -5,8 +5,10 @@
  * output never came back can be given to the shard's successor. Time and ids are in the inputs: a shard has none.
  */
 import type { CodeName } from './codes.ts';
+import type { Feature, Offered } from './features.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
+import type { PageAsked } from './responses-api.input-items.ts';
 import type { JobMark } from './worker-frames.parts.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
@@ -41,6 +43,43 @@ export interface Follow {
   readonly waits: boolean;
 }
 
+/** A job's log as it stands; empty when there is none. */
+export interface JobHistory {
+  readonly jobId: string;
+  readonly entries: readonly LoggedEntry[];
+}
+
+/** What somebody wants to know of a response that was asked for before, or wants done with it. */
+export type Look = ResponseLook | CompletionLook;
+
+export type ResponseLook =
+  | { readonly what: 'response'; readonly jobId: string }
+  | { readonly what: 'inputItems'; readonly jobId: string; readonly page: PageAsked }
+  /** Its events behind number `after`; null for all. */
+  | { readonly what: 'stream'; readonly jobId: string; readonly after: number | null }
+  | { readonly what: 'cancel'; readonly jobId: string }
+  /** `ended`: it was told to end before. */
+  | { readonly what: 'delete'; readonly jobId: string; readonly ended?: true };
+
+/** At a chat completion that was to be stored. */
+export type CompletionLook =
+  /** `metadata`: noted later, in place of what the request said. */
+  | { readonly what: 'completion'; readonly jobId: string; readonly metadata?: Readonly<Record<string, string>> }
+  | { readonly what: 'completionMessages'; readonly jobId: string; readonly page: PageAsked }
+  | { readonly what: 'deleteCompletion'; readonly jobId: string };
+
+export type LookOutcome =
+  | {
+      /** `remove`: its log goes first. */
+      readonly do: 'answer' | 'remove';
+      readonly status: number;
+      readonly headers: Readonly<Record<string, string>>;
+      readonly body: string;
+    }
+  | { readonly do: 'follow'; readonly cursor: Cursor | null }
+  /** Its job is to end, and then it is looked at again. */
+  | { readonly do: 'end' };
+
 export type ShardInput =
   /** A caller's request; `body` is its raw bytes. */
   | {
@@ -55,16 +94,29 @@ export type ShardInput =
       readonly deadlineAt: number;
       /** Shown when the request names no model. */
       readonly modelDefault: string;
+      /** What connected workers can do. */
+      readonly offered?: Offered;
       readonly idempotency?: string;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
+      /** Logs of the responses that the request names; absent until they have been read. */
+      readonly histories?: readonly JobHistory[];
+    }
+  /** A stored response is asked for. */
+  | {
+      readonly kind: 'lookArrived';
+      readonly lookId: string;
+      readonly look: Look;
+      readonly entries: readonly LoggedEntry[];
     }
   /** A caller asks how many tokens a conversation has; `body` is its raw bytes. */
   | {
       readonly kind: 'countArrived';
       readonly countId: string;
       readonly requestId: string;
+      readonly api: 'anthropic.messages' | 'openai.responses';
       readonly body: Uint8Array;
+      readonly histories?: readonly JobHistory[];
     }
   /**
    * The caller's connection is gone, or its answer ended. The job is named as well: a shard built anew was not told of
@@ -144,6 +196,19 @@ export type ShardInput =
       readonly attempt: number;
       readonly seq: number;
     }
+  /** The same at another router, `boot`: would it get the job, were it dialled in here? */
+  | {
+      readonly kind: 'jobAsked';
+      readonly at: number;
+      readonly jobId: string;
+      readonly boot: string;
+      readonly workerId: string;
+      readonly workerInstance: string;
+      readonly protocol: number;
+      readonly modelFile?: string;
+      readonly attempt: number;
+      readonly seq: number;
+    }
   | {
       readonly kind: 'jobCancel';
       readonly at: number;
@@ -185,8 +250,11 @@ export type ShardInput =
       readonly jobId: string;
       /** Empty when the log cannot be read. */
       readonly entries: readonly LoggedEntry[];
-      /** The last entry opens our epoch: whoever ran the job for the boot before us is gone. */
-      readonly adopted?: true;
+      /**
+       * The last entry opens our epoch. Inherited: the boot before us is gone, and so is whoever ran the job for it.
+       * Offered: that boot gave the job away while nobody ran it.
+       */
+      readonly adopted?: 'inherited' | 'offered';
       /** The worker that the queue gave the job to (death of a shard). */
       readonly workerId?: string;
     }
@@ -241,6 +309,17 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
+  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
+  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
+  /** The request goes on from these jobs: it is to come again with their logs. */
+  | {
+      readonly kind: 'readHistories';
+      readonly input: Extract<ShardInput, { kind: 'requestArrived' | 'countArrived' }>;
+      readonly jobIds: readonly string[];
+    }
+  | { readonly kind: 'looked'; readonly lookId: string; readonly outcome: LookOutcome }
+  /** A chat completion is complete that was to be stored. */
+  | { readonly kind: 'listCompletion'; readonly jobId: string }
   /** The request to count tokens is refused. */
   | { readonly kind: 'refuseCount'; readonly countId: string; readonly answer: CountRefusal }
   /** A worker is asked by `frame`; `estimate` is the answer when none can tell. */
@@ -302,6 +381,8 @@ export type Effect =
       /** Null: the worker has lost the job. */
       readonly mark: JobMark | null;
     }
+  /** The answer to `jobAsked`. */
+  | { readonly kind: 'askAnswered'; readonly jobId: string; readonly boot: string; readonly granted: boolean }
   /** The worker has the job again, and a slot of it is taken. */
   | { readonly kind: 'takeBack'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'closeWorker'; readonly workerId: string; readonly code: number; readonly reason: string }
@@ -323,6 +404,8 @@ export type Effect =
       readonly continues?: boolean;
       /** A worker with this model file goes on exactly, so it is preferred. */
       readonly modelFile?: string;
+      /** Only a worker that offers all of these may have it. */
+      readonly needs?: readonly Feature[];
       /** Not given to a worker before; the one that had it may come back until then. */
       readonly notBeforeAt?: number;
     }
@@ -355,6 +438,7 @@ export interface WorkerOffer {
   readonly protocol: number;
   readonly workerInstance?: string;
   readonly modelFile?: string;
+  readonly features?: readonly Feature[];
 }
 
 export interface ShardBatch {

@@ -37,14 +37,14 @@ interface Lane<F> {
   readonly fit: Fit;
   readonly check: (value: unknown) => Parsed<F>;
   readonly order: Fit;
-  /** Whether the object has only fields of this type. */
+  /** Whether the object has only fields of this type, and none with objects inside. */
   readonly knowsAll: (json: object) => boolean;
 }
 
 export function frameCodec<S extends FrameSchemas>(schemas: S): FrameCodec<FrameOf<S>> {
   const lanes = new Map<string, Lane<FrameOf<S>>>();
   for (const [type, schema] of Object.entries(schemas)) {
-    const known: Readonly<Record<string, unknown>> = schema.properties;
+    const known = Object.fromEntries(Object.entries(schema.properties).filter(([, field]) => isFlat(field as Field)));
     lanes.set(type, {
       knowsAll: json => {
         for (const key in json) if (!Object.hasOwn(known, key)) return false;
@@ -100,6 +100,13 @@ export function frameCodec<S extends FrameSchemas>(schemas: S): FrameCodec<Frame
 
   return { parse, read, serialise };
 }
+
+/** What is read here of a field's schema. */
+interface Field {
+  readonly properties?: object;
+  readonly items?: { readonly properties?: object };
+}
+const isFlat = ({ properties, items }: Field): boolean => properties === undefined && items?.properties === undefined;
 
 /** Bytes that are no UTF-8 become U+FFFD, as at other peers; a byte order mark is no JSON. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });

@@ -40,6 +40,21 @@ export const WireToolCall = Type.Object({
 });
 export type WireToolCall = Static<typeof WireToolCall>;
 
+const tokenChance = {
+  token: Type.String(),
+  logprob: Type.Number(),
+  /** Absent: the token is only a part of a character. */
+  bytes: Type.Optional(Type.Array(Int)),
+};
+/** Version 2: a token of a text and how likely it was. */
+export const WireLogprob = Type.Object({ ...tokenChance, top_logprobs: Type.Array(Type.Object(tokenChance)) });
+
+/** Version 2: how one choice of several has ended. */
+export const WireChoiceEnd = Type.Object({
+  finish_reason: Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]),
+  tool_calls: Type.Optional(Type.Array(WireToolCall)),
+});
+
 export const WireTool = Type.Object({
   type: Type.String(),
   function: Type.Object({
@@ -90,11 +105,18 @@ export type JobMark = Static<typeof JobMark>;
  * Version 2: what an earlier worker said of a job already, for the one that goes on with it. `tokens` counts all of it,
  * also what is no text (a tool call begun). `ids` are these tokens, and only there if both have the same model file.
  */
-export const Resume = Type.Object({
+const resumed = {
   text: Type.String(),
   reasoning: Type.String(),
   tokens: Int,
   reasoning_tokens: Int,
   ids: Type.Optional(Type.Array(Int)),
+  /** This choice is over (`n` above 1). */
+  ended: Type.Optional(Type.Boolean()),
+};
+export const Resume = Type.Object({
+  ...resumed,
+  /** The choices after the first that have begun (`n` above 1). */
+  others: Type.Optional(Type.Array(Type.Object(resumed))),
 });
 export type Resume = Static<typeof Resume>;

@@ -139,3 +139,4 @@ export const ValidateConfigurationResult = Type.Object({
 export type ToolJobFrame = Static<typeof ToolJob>;
 export type ToolResultFrame = Static<typeof ToolResult>;
 export type ToolsPolicy = Static<typeof ToolsPolicy>;
+export type ValidateConfigurationFrame = Static<typeof ValidateConfiguration>;

@@ -16,6 +16,8 @@ import {
   JobMark,
   Policy,
   Resume,
+  WireChoiceEnd,
+  WireLogprob,
   WireMessage,
   WireTool,
   WireToolCall,
@@ -59,6 +61,8 @@ export const Hello = Type.Object({
   ready: Optional(Flag),
   /** Hash of the model file: workers with the same one continue each other's jobs by token ids. */
   model_file: Optional(Text),
+  /** What it can do beyond plain answers (features.ts); those not named here, it cannot. */
+  features: Optional(Type.Array(Text)),
   /** Jobs that a worker that redials still holds. */
   jobs: Optional(Type.Array(JobMark)),
   /** Of a tools worker that redials: the tool jobs that it runs, or whose results are not acknowledged. */
@@ -87,8 +91,9 @@ export const HeartbeatAck = Type.Object({ type: Literal('heartbeat_ack') });
 export const Config = Type.Object({
   type: Literal('config'),
   capabilities: Capabilities,
-  /** Version 2. */
+  /** Version 2, as everything below. */
   model_file: Optional(Text),
+  features: Optional(Type.Array(Text)),
 });
 export const ConfigAck = Type.Object({ type: Literal('config_ack'), success: Flag, error: Optional(Text) });
 export const PolicyUpdate = Type.Object({ type: Literal('policy_update'), policy: Optional(Policy) });
@@ -173,7 +178,11 @@ export const Token = Type.Object({
   seq: Optional(Ordinal),
   /** Ids of the tokens whose text this is. */
   ids: Optional(Type.Array(Int)),
+  /** Which choice, of a job with `n` above 1; 0 if absent. */
   choice: Optional(Int),
+  logprobs: Optional(Type.Array(WireLogprob)),
+  /** The choice ends here (`n` above 1). */
+  end: Optional(WireChoiceEnd),
 });
 export const ToolGenerating = Type.Object({ ...ofJob('tool_generating'), attempt: Optional(Ordinal) });
 /** Prompt tokens. Version 2 sends it at least every second while a prompt is evaluated. */

@@ -38,6 +38,8 @@ test('with only the two hashes set, a drop-in user gets the known defaults', () 
       cliType: 'claude',
       cliTools: [],
       registryFile: null,
+      capabilities: ['chat'],
+      contextMax: null,
     },
     jobTimeoutMs: 300_000,
     queueTimeoutMs: 300_000,

@@ -31,7 +31,7 @@ export type StoreConfig =
   /** Nothing on disk: every job is lost when the process ends. */
   | { readonly kind: 'memory' };
 
-/** What workers are told to run. In `gpu` mode the model is still a name, to be looked up in the registry. */
+/** What workers are told to run. In `gpu` mode the model is still a name, to be looked up in the registry: model-config.ts. */
 export interface PolicyConfig {
   readonly mode: 'gpu' | 'cli';
   readonly model: string;
@@ -43,6 +43,10 @@ export interface PolicyConfig {
   /** The CLI program's own tools; the single item `default` means all. */
   readonly cliTools: readonly string[];
   readonly registryFile: string | null;
+  /** What the model can do, for workers and for the list of models. */
+  readonly capabilities: readonly string[];
+  /** The longest context that the model was made for; null: not known. */
+  readonly contextMax: number | null;
 }
 
 export interface RouterConfig {
@@ -180,6 +184,8 @@ function readPolicy(env: Env): PolicyConfig {
     cliType: readChoice(env, 'AUXOT_CLI_TYPE', ['claude', 'codex', 'cursor'] as const, 'claude'),
     cliTools: readList(env, 'AUXOT_CLI_TOOLS'),
     registryFile: readOptional(env, 'AUXOT_REGISTRY_FILE'),
+    capabilities: cli ? ['chat', 'reasoning', 'code'] : ['chat'],
+    contextMax: null,
   };
 }
 

@@ -38,6 +38,19 @@ export interface ToolsConfig {
   readonly callMsMax: number;
   readonly drainMsMax: number;
   readonly codeThreads: number;
+  /** Names, addresses and ranges that tools may connect to although they are private. */
+  readonly allowHosts: readonly string[];
+  readonly braveApiUrl: string;
+  /** Where shell tools lie. */
+  readonly toolsFolder: string;
+  /** The file that names MCP servers; null: mcp.json here, if there is one. */
+  readonly mcpConfig: string | null;
+  /** Packages and hosts of MCP servers that a router may name, `*` for all. */
+  readonly mcpAllowed: readonly string[];
+  /** Program and arguments that run an MCP server's package; its name and version follow. */
+  readonly mcpRunner: readonly string[];
+  /** Program and arguments of an MCP server that drives a browser; null: none. */
+  readonly browserCommand: readonly string[] | null;
   readonly logLevel: LogLevel;
 }
 
@@ -67,8 +80,35 @@ export function readToolsConfig(env: Env, flags: Flags<keyof typeof toolsFlags>)
     callMsMax: readDurationMs(env, 'AUXOT_TOOLS_TIMEOUT', { fallbackMs: 5 * 60_000, minMs: 1000 }),
     drainMsMax: readDurationMs(env, 'AUXOT_TOOLS_DRAIN', { fallbackMs: 30_000 }),
     codeThreads: readInt(env, 'AUXOT_TOOLS_CODE_THREADS', { fallback: 2, min: 1, max: 64 }),
+    allowHosts: readHosts(env, 'AUXOT_TOOLS_ALLOW_HOSTS'),
+    braveApiUrl: readHttpUrl(env, 'AUXOT_BRAVE_API_URL', 'https://api.search.brave.com'),
+    toolsFolder: readString(env, 'AUXOT_TOOLS_DIR', './tools'),
+    mcpConfig: readOptional(env, 'AUXOT_MCP_CONFIG'),
+    mcpAllowed: readList(env, 'AUXOT_MCP_ALLOWED'),
+    mcpRunner: wordsOf(readString(env, 'AUXOT_MCP_RUNNER', 'npx -y')),
+    browserCommand:
+      readOptional(env, 'AUXOT_BROWSER_MCP') === null ? null : wordsOf(readString(env, 'AUXOT_BROWSER_MCP', '')),
     logLevel: readChoice(level === undefined ? env : { AUXOT_LOG_LEVEL: level }, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
+}
+
+const wordsOf = (text: string): readonly string[] => text.trim().split(/\s+/);
+
+function readHosts(env: Env, variable: string): readonly string[] {
+  const hosts = readList(env, variable);
+  for (const host of hosts)
+    if (!/^(\*|(\*\.)?[\w.:[\]-]+(\/\d{1,3})?)$/.test(host)) {
+      const fix = 'Write names, *.names, addresses or ranges such as 10.0.0.0/8, between commas; no schemes and paths.';
+      throw new ConfigError(variable, host, 'not a host', fix);
+    }
+  return hosts;
+}
+
+function readHttpUrl(env: Env, variable: string, fallback: string): string {
+  const text = readString(env, variable, fallback);
+  if (!/^https?:\/\//.test(text) || !URL.canParse(text))
+    throw new ConfigError(variable, text, 'not a URL', `Write for example ${fallback}.`);
+  return text.replace(/\/+$/, '');
 }
 
 export const toolsHelp = `auxot-tools: runs the tools that models call, for an Auxot router.
@@ -87,6 +127,19 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_TOOLS_QUEUE          calls that may wait for a slot                        (default 256)
   AUXOT_TOOLS_TIMEOUT        longest time one call may take                        (default 5m)
   AUXOT_TOOLS_DRAIN          how long running calls may finish at a stop           (default 30s)
+  AUXOT_TOOLS_ALLOW_HOSTS    private hosts and ranges that tools may connect to, * for all; by default none:
+                             this machine, its network and cloud metadata are refused
+  BRAVE_SEARCH_API_KEY       key of the search service, for web_search
+  BRAVE_ANSWERS_API_KEY      key of the search service, for web_answers
+  AUXOT_TOOLS_<TOOL>__<VAR>  a secret of one tool, which it gets as <VAR>
+  AUXOT_TOOLS_DIR            folder of shell tools                                 (default ./tools)
+  AUXOT_TOOL_<VAR>           a value that every shell tool gets as <VAR>
+  AUXOT_MCP_CONFIG           file that names MCP servers                           (default ./mcp.json, if it is there)
+  AUXOT_MCP_ALLOWED          packages and hosts of MCP servers that the router may name, * for all    (default: none)
+  AUXOT_MCP_RUNNER           command that runs an MCP server's package             (default npx -y)
+  AUXOT_BROWSER_MCP          command of an MCP server that drives a browser, e.g. npx -y @playwright/mcp --headless
+                             --isolated; its tools are offered as browser_...      (default: none)
+  AUXOT_BRAVE_API_URL        address of the search service                         (default https://api.search.brave.com)
   AUXOT_TOOLS_CODE_THREADS   scripts of code_executor that run at the same time    (default 2)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                                (default 30s)
 `;

@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { ConfigError, type Env } from './env.ts';
@@ -23,6 +25,13 @@ test('the defaults are those of the reference', () => {
     routerUrl: 'wss://auxot.com/ws',
     gpuKey: 'adm_k',
     modelPath: 'demo',
+    models: {
+      folder: join(homedir(), '.auxot', 'models'),
+      hub: { endpoint: 'https://huggingface.co', token: null, idleMs: 60_000 },
+      offline: false,
+      connections: 4,
+      registryFile: null,
+    },
     gpuLayers: null,
     threads: null,
     heartbeatMs: 10_000,
@@ -58,7 +67,11 @@ test('0 threads and 9999 layers mean: choose', () => {
 test('what is wrong or missing is named', () => {
   const cases: readonly (readonly [readonly string[], Env, string])[] = [
     [[], {}, 'AUXOT_GPU_KEY'],
-    [['--gpu-key=k'], {}, 'AUXOT_MODEL_FILE'],
+    [needed, { HF_ENDPOINT: 'huggingface' }, 'HF_ENDPOINT'],
+    [needed, { HF_ENDPOINT: 'https://me:secret@hub' }, 'HF_ENDPOINT'],
+    [needed, { HF_TOKEN: 'two words' }, 'HF_TOKEN'],
+    [needed, { AUXOT_OFFLINE: 'maybe' }, 'AUXOT_OFFLINE'],
+    [needed, { AUXOT_DOWNLOAD_CONNECTIONS: '0' }, 'AUXOT_DOWNLOAD_CONNECTIONS'],
     [needed, { AUXOT_THREADS: 'two' }, 'AUXOT_THREADS'],
     [needed, { AUXOT_GPU_LAYERS: '-1' }, 'AUXOT_GPU_LAYERS'],
     [needed, { AUXOT_JOB_TIMEOUT: '30' }, 'AUXOT_JOB_TIMEOUT'],
@@ -75,7 +88,7 @@ test('what is wrong or missing is named', () => {
 
 test('the help names every flag, and no message shows the key', () => {
   for (const name of Object.keys(workerFlags)) assert.match(workerHelp, `--${name}`);
-  assert.not.match(refusal(['--gpu-key=adm_secret']).message, 'adm_secret');
+  assert.not.match(refusal(['--gpu-key=adm_secret', '--router-url=ftp://x']).message, 'adm_secret');
 });
 
 test.run();

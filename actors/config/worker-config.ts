@@ -6,6 +6,7 @@ import { routerUrl } from '../../protocol/router-url.ts';
 import { type LogLevel, logLevels } from './diagnostics.ts';
 import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
 import { type FlagKind, type Flags, UsageError } from './flags.ts';
+import { type ModelsConfig, readModelsConfig } from './models-config.ts';
 
 export const workerFlags = {
   'gpu-key': 'value',
@@ -20,8 +21,9 @@ export interface WorkerConfig {
   readonly routerUrl: string;
   /** Secret. */
   readonly gpuKey: string;
-  /** A GGUF file; `demo` stands for the model that comes with the program. */
-  readonly modelPath: string;
+  /** A GGUF file; `demo` stands for the model that comes with the program. null: the model that the router names. */
+  readonly modelPath: string | null;
+  readonly models: ModelsConfig;
   /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
   readonly gpuLayers: number | null;
   /** null: chosen from the model and the machine. */
@@ -42,12 +44,6 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     const fix = 'Give the key that auxot-router setup printed for workers (adm_…), by --gpu-key or this variable.';
     throw new ConfigError('AUXOT_GPU_KEY', null, 'no key', fix);
   }
-  const modelPath = flags.value('model-path') ?? readOptional(env, 'AUXOT_MODEL_FILE');
-  if (modelPath === null || modelPath === '') {
-    const fix =
-      'Give the path of a GGUF file, or the word demo for the small model that comes with this program, by --model-path or this variable.';
-    throw new ConfigError('AUXOT_MODEL_FILE', null, 'no model', fix);
-  }
   const msMin = readDurationMs(env, 'AUXOT_RECONNECT_DELAY', { fallbackMs: 2000 });
   const msMax = readDurationMs(env, 'AUXOT_RECONNECT_MAX_DELAY', { fallbackMs: 60_000, minMs: 1 });
   if (msMax < msMin) {
@@ -59,7 +55,8 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
   return {
     routerUrl: url.url,
     gpuKey,
-    modelPath,
+    modelPath: flags.value('model-path') || readOptional(env, 'AUXOT_MODEL_FILE'),
+    models: readModelsConfig(env),
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
@@ -82,15 +79,23 @@ export const workerHelp = `auxot-worker: serves a model on this machine to an Au
 
 Usage: auxot-worker [flags]
 
-  --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault})
+  --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault});
+                      several routers that share a Redis are separated by commas
   --gpu-key KEY       the workers' key, adm_…                        (AUXOT_GPU_KEY, required)
   --model-path FILE   a GGUF file, or "demo" for the small model
-                      that comes with this program                   (AUXOT_MODEL_FILE, required)
+                      that comes with this program                   (AUXOT_MODEL_FILE; default: the model that the
+                                                                      router names, fetched if it is not there)
   --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
   --help, --version
 
 Environment (a .env file in the current directory is read first; the environment wins over it):
 
+  AUXOT_MODELS_DIR           where fetched models are kept           (default ~/.auxot/models)
+  HF_ENDPOINT                the hub that has them                   (default https://huggingface.co)
+  HF_TOKEN                   token for models that need one          (none)
+  AUXOT_OFFLINE              true: fetch nothing, use what is there  (false)
+  AUXOT_DOWNLOAD_CONNECTIONS connections to the hub at once          (default 4)
+  AUXOT_REGISTRY_FILE        a registry in the place of the built-in one
   AUXOT_GPU_LAYERS           layers to put on the GPU, 0 for none    (default: as many as fit)
   AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                  (default 10s)

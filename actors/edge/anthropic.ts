@@ -46,7 +46,7 @@ async function countTokens(exchange: Exchange, { front, bodyBytesMax }: OpenaiPa
       respond: ({ status, headers, body }) => answerText(res, status, headers, body),
       refuse: (code, message) => answerError(exchange, code, message),
     },
-    { requestId, body },
+    { api: 'anthropic.messages', requestId, body },
   );
 }
 

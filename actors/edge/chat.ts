@@ -9,12 +9,10 @@ import type { Front, Turned } from '../router/front.ts';
 import type { CallerPort } from '../router/ports.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { readBody } from './body.ts';
+import { newJobFor, readKey } from './keyed.ts';
 
 /** Of a body that makes no progress. */
 const bodyIdleMs = 60_000;
-
-/** Longer keys are no keys: clients send UUIDs. */
-const idempotencyCharsMax = 255;
 
 /** No request may hold a slot for longer than this on behalf of nobody. */
 const keepMsMax = 10 * 60_000;
@@ -36,25 +34,26 @@ export interface ChatParts {
 
 export async function takeChat(
   exchange: Exchange,
-  { front, bodyBytesMax, digest, callerGraceMs }: ChatParts,
+  parts: ChatParts,
   api: AnswerShape['api'] = 'openai.chat',
 ): Promise<void> {
   const { req, requestId } = exchange;
-  const key = req.headers['idempotency-key'];
-  if (typeof key === 'string' && key.length > idempotencyCharsMax) {
-    return answerError(exchange, 'invalid_request', `Idempotency-Key is longer than ${idempotencyCharsMax} characters`);
-  }
+  const { front, bodyBytesMax, callerGraceMs } = parts;
+  const key = readKey(exchange, api, parts);
+  if (key === null) return;
   const keepMs = keepOf(req, callerGraceMs);
   if (keepMs === null) return answerError(exchange, 'invalid_request', 'X-Auxot-Keep must be a number of seconds');
   const body = await takeBody(exchange, bodyBytesMax, () => front.turnedAway());
   if (body === null) return;
+  const jobId = key === undefined ? undefined : await newJobFor(exchange, parts, key, body);
+  if (jobId === null) return;
   const streamId = front.requestArrived(
     callerOf(exchange, keepAlives[api] === undefined ? {} : { keepAlive: keepAlives[api] }),
     {
       api,
       requestId,
       body,
-      ...(typeof key === 'string' && key !== '' ? { idempotency: digest(key) } : {}),
+      ...(jobId === undefined || key === undefined ? {} : { jobId, idempotency: key.digest }),
       ...(keepMs > 0 ? { keepMs } : {}),
     },
   );
@@ -69,7 +68,10 @@ function keepOf({ headers }: IncomingMessage, fallbackMs: number): number | null
 }
 
 /** The caller's connection, for the front. */
-export function callerOf(exchange: Exchange, more: Pick<CallerPort, 'keepAlive'> = {}): CallerPort {
+export function callerOf(
+  exchange: Exchange,
+  more: Partial<Pick<CallerPort, 'keepAlive' | 'respond'>> = {},
+): CallerPort {
   const { res } = exchange;
   return {
     respond: (status, headers, text) => answerText(res, status, headers, text),

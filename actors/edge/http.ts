@@ -8,6 +8,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { openApiDocument } from '../../protocol/openapi.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
 import { newRequestId } from '../router/ids.ts';
@@ -15,6 +16,7 @@ import { answerError, answerJson, answerText, type Exchange } from './answers.ts
 import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
+import type { CompletionsPort } from './completions.ts';
 import { allowOrigin } from './cors.ts';
 import { answerJobs } from './jobs.ts';
 import { answerOpenai } from './openai.ts';
@@ -34,21 +36,27 @@ export interface HttpOptions {
 
 export interface HttpParts {
   readonly front: Front;
+  readonly completions: CompletionsPort;
   /** Of an `Idempotency-Key`. */
   readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
   readonly diagnostics: Diagnostics;
 }
 
+const jsonHeaders = { 'content-type': 'application/json' } as const;
 const headersMs = 10_000;
 const idleMs = 75_000;
 const headerBytesMax = 64 * 1024;
 /** Requests that may wait on one connection for the answer before theirs. */
 const pipelinedMax = 256;
 
-export function openHttp(options: HttpOptions, { front, digest, checkKey, diagnostics }: HttpParts): Server {
+export function openHttp(
+  options: HttpOptions,
+  { front, completions, digest, checkKey, diagnostics }: HttpParts,
+): Server {
+  const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
-  const parts = { ...options, front, digest, checkKey, startedAt };
+  const parts = { ...options, front, completions, digest, checkKey, startedAt };
   /** Exchanges of a connection that are not over; the first is being served (E3). */
   const lines = new WeakMap<Socket, (() => void)[]>();
 
@@ -67,6 +75,7 @@ export function openHttp(options: HttpOptions, { front, digest, checkKey, diagno
       return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path.startsWith('api/jobs/')) return answerJobs(exchange, method, path.slice('api/jobs/'.length), parts);
+    if (path === 'openapi.json' && method === 'GET') return answerText(res, 200, jsonHeaders, openApi);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
       return answerText(res, 400, headers, 'This is the WebSocket of the workers.\n');

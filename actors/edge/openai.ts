@@ -3,8 +3,11 @@ import { modelList, modelObject } from '../../protocol/openai-api.ts';
 import { answerError, answerJson, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
 import { type ChatParts, takeChat } from './chat.ts';
+import { answerCompletions, type CompletionsPort } from './completions.ts';
+import { answerResponses } from './responses.ts';
 
 export interface OpenaiParts extends ChatParts {
+  readonly completions: CompletionsPort;
   readonly checkKey: KeyCheck;
   /** Configured model and aliases. */
   readonly models: readonly string[];
@@ -25,19 +28,17 @@ export async function answerOpenai(
 
   if (path === 'chat/completions' && (method === 'POST' || method === 'GET')) {
     if (!(await may())) return;
-    return method === 'POST' ? takeChat(exchange, parts) : answerJson(exchange, 200, noneStored);
+    return method === 'POST' ? takeChat(exchange, parts) : answerCompletions(exchange, method, '', parts);
   }
   if (path.startsWith('chat/completions/')) {
     const isOne = !path.slice('chat/completions/'.length).includes('/');
     const reads = method === 'GET' && (isOne || path.endsWith('/messages'));
-    if (!reads && !(isOne && method === 'DELETE'))
+    if (!reads && !(isOne && (method === 'DELETE' || method === 'POST')))
       return answerError(exchange, 'not_found', `there is nothing at ${method} /${path.slice(0, 200)}`);
     if (!(await may())) return;
-    const message = 'chat completions are not stored here';
-    return answerError(exchange, reads ? 'object_not_found' : 'deletion_refused', message);
+    return answerCompletions(exchange, method, path.slice('chat/completions/'.length), parts);
   }
-  if (path === 'responses' && method === 'POST')
-    return (await may()) ? takeChat(exchange, parts, 'openai.responses') : undefined;
+  if (path === 'responses' || path.startsWith('responses/')) return answerResponses(exchange, method, path, parts);
   if ((path === 'completions' || path === 'embeddings') && method === 'POST')
     return (await may()) ? notImplemented() : undefined;
   if (path === 'models' && method === 'GET') {
@@ -61,5 +62,3 @@ export function modelIds({ models, front }: Pick<OpenaiParts, 'models' | 'front'
   const ids = [...new Set([...models, ...front.offers().map(({ model }) => model)])].filter(id => id !== '');
   return ids.length > 0 ? ids : ['default'];
 }
-
-const noneStored = { object: 'list', data: [], has_more: false, first_id: null, last_id: null } as const;

@@ -6,6 +6,7 @@
  * beyond what the ids given out say. Tokens that say nothing for a while are given out with an empty piece, as proof that
  * the job advances.
  */
+import type { TokenLogprob } from '../../protocol/job-events.ts';
 import type { EngineResult, GeneratedToolCall, Piece } from './engine.ts';
 import { type Output, outputParser } from './output-parser.ts';
 import { stopStrings } from './stop-strings.ts';
@@ -34,7 +35,7 @@ export interface Answer {
   /** The same from the text alone, as the model wrote it; `tokens` of it were reasoning. */
   restoreText(written: string, reasoningTokens: number): boolean;
   /** Takes the next token; true when the answer is over because of what it said. */
-  push(token: number): boolean;
+  push(token: number, chance?: TokenLogprob): boolean;
   /** The answer is over: gives out what was held back. `ended` says why, as far as the sampler knows. */
   finish(
     ended: 'stop' | 'length',
@@ -54,6 +55,7 @@ export function answer(options: AnswerOptions): Answer {
   let reasoning = '';
   let reasoningTokens = 0;
   let ids: number[] = [];
+  let chances: TokenLogprob[] = [];
   let lastPieceAt = options.now();
   let stopped: string | null = null;
   let over = false;
@@ -65,7 +67,9 @@ export function answer(options: AnswerOptions): Answer {
     if (kind === 'text') text += whole;
     else reasoning += whole;
     if (said === '' && ids.length === 0) return;
-    const piece = { kind, text: said, ids };
+    const told = kind === 'text' && said !== '' && chances.length > 0 ? { logprobs: chances } : {};
+    if (kind === 'reasoning' || said !== '') chances = [];
+    const piece = { kind, text: said, ids, ...told };
     ids = [];
     lastPieceAt = options.now();
     options.onPiece(piece);
@@ -118,8 +122,9 @@ export function answer(options: AnswerOptions): Answer {
       reasoningTokens = tokens;
       return over;
     },
-    push(token) {
+    push(token, chance) {
       ids.push(token);
+      if (chance !== undefined) chances.push(chance);
       hear(token);
       if (ids.length > 0 && options.now() - lastPieceAt > quietMsMax) give(parser.inThought ? 'reasoning' : 'text', '');
       return over;

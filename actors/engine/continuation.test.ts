@@ -81,6 +81,13 @@ const essence = ({ finishReason, text, reasoning, toolCalls, stopSequence, usage
   thought: usage.reasoning,
 });
 
+const city = { type: 'object', properties: { city: { type: 'string', maxLength: 12 }, hot: { type: 'boolean' } } };
+const asCity = {
+  messages: [{ role: 'user', content: 'Which city?' }],
+  responseFormat: { type: 'json_schema', json_schema: { name: 'c', schema: { ...city, required: ['city', 'hot'] } } },
+};
+const forced = { toolChoice: 'required' };
+
 const step = process.env.EVERY_TOKEN === '1' ? 1 : 11;
 
 for (const [what, job] of [
@@ -88,6 +95,9 @@ for (const [what, job] of [
   ['a thought', jobOf('thinking')],
   ['a tool call being written', jobOf('tool call')],
   ['JSON', jobOf('json')],
+  ['JSON of a schema', jobOf('json', asCity)],
+  ['JSON of a schema behind a thought', jobOf('thinking', { ...asCity, messages: jobOf('thinking').messages })],
+  ['a call that is forced', jobOf('tool call', forced)],
   ['an answer that a stop text ends, cut inside the stop text too', jobOf('count', { stop: [', 3'] })],
   ['an answer that ends at its limit', jobOf('story', { maxTokens: 40 })],
   [
@@ -140,6 +150,39 @@ test('a thought goes on by text, open or done', async () => {
     assert.is(joined([...before, ...pieces], 'reasoning'), result.reasoning);
     assert.is(joined([...before, ...pieces], 'text'), result.text);
     assert.is(result.text, whole.result.text);
+  }
+});
+
+test('JSON of a schema goes on by text, in the middle of its grammar', async () => {
+  const job = jobOf('json', asCity);
+  const whole = await run(job);
+  for (let cut = 1; cut < whole.pieces.length; cut += 3) {
+    const before = whole.pieces.slice(0, cut);
+    const { pieces, result } = await run({ ...job, resume: pointBehind(before, false) });
+    assert.is(joined([...before, ...pieces], 'text'), result.text);
+    assert.equal(Object.keys(JSON.parse(result.text)), ['city', 'hot']);
+  }
+});
+
+test('several choices, cut behind any piece and gone on by ids, are the unbroken ones', async () => {
+  const job = jobOf('greeting', { choices: 3, logprobs: true, topLogprobs: 1 });
+  const whole = await run(job);
+  const of = (pieces: readonly Piece[], choice: number) => pieces.filter(piece => (piece.choice ?? 0) === choice);
+  assert.is(whole.pieces.filter(({ end }) => end !== undefined).length, 3);
+  for (let cut = 0; cut <= whole.pieces.length; cut += 7) {
+    const before = whole.pieces.slice(0, cut);
+    const [first, ...others] = [0, 1, 2].flatMap(choice => {
+      const said = of(before, choice);
+      return said.length === 0 ? [] : [{ ...pointBehind(said, true), ended: said.at(-1)?.end !== undefined }];
+    });
+    const { pieces } = await run(first === undefined ? job : { ...job, resume: { ...first, others } });
+    for (const choice of [0, 1, 2]) {
+      const both = of([...before, ...pieces], choice);
+      assert.is(joined(both, 'text'), joined(of(whole.pieces, choice), 'text'), `choice ${choice} cut at ${cut}`);
+      assert.is(both.filter(({ end }) => end !== undefined).length, 1);
+      const tokens = both.flatMap(({ logprobs = [] }) => logprobs.map(({ token }) => token));
+      assert.is(tokens.join(''), joined(both, 'text'));
+    }
   }
 });
 

@@ -1,5 +1,6 @@
 /** The real engine with the demo model, in its own process. Answers are compared with those that came with the model. */
 import { readFileSync } from 'node:fs';
+import { Compile } from 'typebox/schema';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { demoModel } from '../../registry/load.ts';
@@ -307,5 +308,76 @@ async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
     clearTimeout(timer);
   }
 }
+
+const weatherTool = {
+  type: 'function',
+  function: {
+    name: 'get_weather',
+    parameters: { type: 'object', properties: { city: { type: 'string', maxLength: 20 } }, required: ['city'] },
+  },
+};
+const clock = { type: 'function', function: { name: 'now', parameters: { type: 'object', properties: {} } } };
+
+test('an answer in a format is valid against its schema, however it is sampled', async () => {
+  const schema = {
+    type: 'object',
+    properties: {
+      title: { type: 'string', minLength: 3, maxLength: 30 },
+      year: { type: 'integer', minimum: 1900, maximum: 2100 },
+      tags: { type: 'array', items: { enum: ['a', 'b'] }, minItems: 1, maxItems: 3 },
+      score: { type: 'number', minimum: 0, maximum: 1 },
+    },
+    required: ['title', 'year', 'tags', 'score'],
+    additionalProperties: false,
+  };
+  const isValid = Compile(schema);
+  const responseFormat = { type: 'json_schema', json_schema: { name: 'book', schema, strict: true } };
+  for (const prompt of ['Hello', 'Could you tell me a story?', 'Think step by step: what is 2 and 3?']) {
+    for (const temperature of [0, 1, 2]) {
+      const { result } = await ask({ messages: user(prompt), temperature, seed: 5, responseFormat, maxTokens: 1000 });
+      assert.is(result.finishReason, 'stop', result.text);
+      assert.ok(isValid.Check(JSON.parse(result.text)), result.text);
+    }
+  }
+});
+
+test('any JSON object, when no schema is named', async () => {
+  const { result } = await ask({
+    messages: user('Give me a person as JSON'),
+    temperature: 0,
+    responseFormat: { type: 'json_object' },
+  });
+  assert.is(typeof JSON.parse(result.text), 'object');
+});
+
+test('a tool that must be called is called: any, a named one, one only', async () => {
+  const tools = [weatherTool, clock];
+  const names = async (job: Partial<EngineJob>): Promise<string[]> => {
+    const { result } = await ask({ messages: user('Hello'), temperature: 0, tools, maxTokens: 300, ...job });
+    assert.is(result.finishReason, 'tool_calls', JSON.stringify(result));
+    for (const call of result.toolCalls) JSON.parse(call.arguments);
+    return result.toolCalls.map(({ name }) => name);
+  };
+  assert.ok((await names({ toolChoice: 'required' })).length >= 1);
+  assert.equal(await names({ toolChoice: { type: 'function', function: { name: 'now' } } }), ['now']);
+  assert.equal(await names({ toolChoice: { type: 'function', function: { name: 'get_weather' } } }), ['get_weather']);
+  assert.is((await names({ toolChoice: 'required', parallelToolCalls: false, temperature: 2, seed: 4 })).length, 1);
+});
+
+test('what a grammar cannot hold is refused by its name', async () => {
+  const schema = { type: 'array', uniqueItems: true };
+  const asked = ask({
+    messages: user('x'),
+    responseFormat: { type: 'json_schema', json_schema: { name: 'x', schema } },
+  });
+  try {
+    await asked;
+    assert.unreachable();
+  } catch (error) {
+    assert.ok(error instanceof EngineError);
+    assert.is(error.code, 'invalid_request');
+    assert.match(error.message, 'response_format.json_schema.schema.uniqueItems');
+  }
+});
 
 test.run();

@@ -7,7 +7,8 @@
  * E3. Nothing is lost silently: a prompt that does not fit is refused with the numbers, an answer that meets the end of
  *     the context finishes with `length`.
  */
-import type { Usage } from '../../protocol/job-events.ts';
+import type { Feature } from '../../protocol/features.ts';
+import type { TokenLogprob, Usage } from '../../protocol/job-events.ts';
 
 export interface EngineOptions {
   readonly modelPath: string;
@@ -34,6 +35,8 @@ export interface EngineInfo {
   readonly parameters: string;
   /** Digest of the model file: equal digests mean that tokens may be carried from one worker to another. */
   readonly modelFile: string;
+  /** What it can do beyond plain answers. */
+  readonly features: readonly Feature[];
   readonly threads: number;
   readonly gpu: string;
 }
@@ -59,15 +62,28 @@ export interface ResumePoint {
   readonly reasoningTokens: number;
   /** All tokens so far, if they are this model's; null: it goes on from the text. */
   readonly ids: readonly number[] | null;
+  /** This choice is over. */
+  readonly ended?: boolean | undefined;
+  /** The choices after the first that have begun. */
+  readonly others?: readonly ResumePoint[] | undefined;
 }
 
 export interface EngineJob extends Sampling {
   /** Messages in their OpenAI shape. */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
+  readonly toolChoice?: unknown;
+  /** `{type: 'json_object'}` or `{type: 'json_schema', json_schema: {schema, …}}`: the answer is JSON, by grammar. */
+  readonly responseFormat?: unknown;
   /** False: the answer ends after its first tool call. */
   readonly parallelToolCalls?: boolean | undefined;
   readonly stop?: readonly string[] | undefined;
+  /** How many answers; 1 if absent. */
+  readonly choices?: number | undefined;
+  /** Tell how likely the tokens of the text were, and these many that were most likely in their place. */
+  readonly logprobs?: boolean | undefined;
+  readonly topLogprobs?: number | undefined;
   readonly maxTokens?: number | undefined;
   readonly reasoningEffort?: string | undefined;
   /** Variables for the chat template, e.g. `enable_thinking`. */
@@ -84,6 +100,11 @@ export interface Piece {
   /** May be empty: tokens that say nothing (yet), such as those of a tool call being written. */
   readonly text: string;
   readonly ids: readonly number[];
+  /** Of the tokens of this text, and of those that became no text by themselves. */
+  readonly logprobs?: readonly TokenLogprob[] | undefined;
+  /** Of several; the last piece of each says how it ended. */
+  readonly choice?: number | undefined;
+  readonly end?: Pick<EngineResult, 'finishReason' | 'toolCalls'> | undefined;
 }
 
 export interface PromptProgress {

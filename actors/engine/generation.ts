@@ -6,8 +6,10 @@ import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { type Answer, answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
+import type { Guide } from './guide.ts';
 import { evaluatePrompt } from './prompt.ts';
-import { penaltyTokens, samplingOptions } from './sampling.ts';
+import { penaltyTokens, samplingOptions, temperatureOf } from './sampling.ts';
+import { tokenChance } from './token-chances.ts';
 
 export interface PromptTokens {
   readonly prompt: string;
@@ -22,6 +24,7 @@ export async function runJob(
   sequence: LlamaContextSequence,
   job: EngineJob,
   { prompt, tokens, promptLength }: PromptTokens,
+  guide: Guide | null,
   hooks: GenerateHooks,
 ): Promise<EngineResult> {
   const startedAt = performance.now();
@@ -57,13 +60,19 @@ export async function runJob(
       durationMs: Math.round(performance.now() - startedAt),
     };
   }
+  // From text, the border between prompt and answer may lie inside a token: then the answer's own tokens are heard.
+  guide?.hear(resume === undefined ? [] : (wordsOf(model, resume, prompt) ?? sampled));
   const evaluated = await evaluatePrompt(sequence, tokens, hooks);
   const cached = Math.min(evaluated.cached, promptLength);
 
   const seed = seedAfter(job.seed, output);
   const sampling = samplingOptions(model, { ...job, seed }, () => sampled.slice(-penaltyTokens));
-  const iterator = sequence.evaluate(evaluated.rest, {
+  // Without them, `probabilities` is not there: the library's type follows what it is asked for.
+  const metadata = { probabilities: job.logprobs === true } as { probabilities: true };
+  const chances = { temperature: temperatureOf(job), top: job.topLogprobs ?? 0 };
+  const iterator = sequence.evaluateWithMetadata(evaluated.rest, metadata, {
     ...sampling,
+    ...(guide === null ? {} : { grammarEvaluationState: guide.state }),
     yieldEogToken: true,
     contextShift: { strategy: noShift },
   });
@@ -72,15 +81,17 @@ export async function runJob(
   let contextFull = false;
   try {
     for (;;) {
-      const { value: token, done } = await iterator.next();
+      const { value, done } = await iterator.next();
       signal.throwIfAborted();
-      if (done === true || token === undefined) break;
+      if (done === true || value === undefined) break;
+      const { token } = value;
       output += 1;
       if (first) hooks.onProgress({ total: tokens.length, cached, processed: tokens.length });
       first = false;
       if (model.isEogToken(token)) break;
       sampled.push(token);
-      if (said.push(token)) break;
+      const chance = job.logprobs === true ? tokenChance(model, token, value.probabilities, chances) : undefined;
+      if (said.push(token, chance)) break;
       // The token just sampled takes a place of its own when the next one is asked for.
       const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
       if (output >= limit || full) {
@@ -107,6 +118,11 @@ export const startsInThought = (prompt: string): boolean => /<think>\s*$/.test(p
 function restored(said: Answer, resume: ResumePoint, prompt: string): boolean {
   if (resume.ids !== null) return said.restore(resume.ids);
   return said.restoreText(writtenSoFar(resume, startsInThought(prompt)), resume.reasoningTokens);
+}
+
+/** Of what is gone on with from its text. */
+function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string): Token[] | null {
+  return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt)), true) : null;
 }
 
 /** The types that the schemas of a job's tools name for a parameter. */

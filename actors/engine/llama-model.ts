@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
 import { chatTemplate } from './chat-template.ts';
+import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
 import {
   EngineError,
@@ -20,6 +21,7 @@ import {
   type ResumePoint,
 } from './engine.ts';
 import { noShift, runJob, startsInThought } from './generation.ts';
+import { openGuides } from './guide.ts';
 import { readModelFile } from './model-file.ts';
 import { openSlots } from './slots.ts';
 
@@ -62,6 +64,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
   );
 
   const slots = openSlots(sequences, waitersMax);
+  const guides = openGuides(llama, model);
   const metadata = model.fileInfo.metadata;
   const template = chatTemplate({
     source: metadata.tokenizer?.chat_template ?? null,
@@ -76,6 +79,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     vramGb: await vramGb(llama),
     parameters: metadata.general?.size_label ?? '',
     modelFile: file.digest,
+    features: ['response_format', 'tool_choice', 'n', 'logprobs'],
     threads,
     gpu: String(llama.gpu),
   };
@@ -85,16 +89,20 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     async generate(job, hooks) {
       const prompt = template.render(job);
       const asked = tokenize(model, prompt);
-      const tokens = withSaid(model, prompt, asked, job.resume);
       if (asked.length >= context.contextSize) {
         throw new EngineError(
           'context_length_exceeded',
           `the prompt has ${asked.length} tokens, but this worker's context holds ${context.contextSize} and the answer needs room in it: shorten the messages`,
         );
       }
-      const sequence = await slots.acquire(tokens, hooks.signal);
+      const promptLength = asked.length;
+      const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume), hooks.signal);
       try {
-        return await runJob(model, sequence, job, { prompt, tokens, promptLength: asked.length }, hooks);
+        return await runChoices(job, hooks, async (choice, resume, heard) => {
+          const guide = await guides(choice, startsInThought(prompt));
+          const tokens = withSaid(model, prompt, asked, resume);
+          return runJob(model, sequence, { ...choice, resume }, { prompt, tokens, promptLength }, guide, heard);
+        });
       } catch (error) {
         // After a failed evaluation nobody knows what the slot holds.
         if (!hooks.signal.aborted) await sequence.clearHistory();

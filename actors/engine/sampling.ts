@@ -7,18 +7,27 @@ import { type LlamaModel, type SequenceEvaluateOptions, type Token, TokenBias } 
 import { EngineError, type Sampling } from './engine.ts';
 
 const defaults = { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05 };
+/** Who asks how likely tokens are wants to hear of all of them: nothing is cut off that the caller does not cut off. */
+const open = { ...defaults, topK: 0, topP: 1, minP: 0 };
+
+export const temperatureOf = (job: Sampling): number => job.temperature ?? defaults.temperature;
 /** Tokens of the answer that penalties look back on. */
 export const penaltyTokens = 512;
 
-export function samplingOptions(model: LlamaModel, job: Sampling, recent: () => Token[]): SequenceEvaluateOptions {
+export function samplingOptions(
+  model: LlamaModel,
+  job: Sampling & { readonly logprobs?: boolean | undefined },
+  recent: () => Token[],
+): SequenceEvaluateOptions {
+  const otherwise = job.logprobs === true ? open : defaults;
   const { repeatPenalty = 1, frequencyPenalty = 0, presencePenalty = 0, logitBias = {} } = job;
   const penalised = repeatPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0;
   const biases = Object.entries(logitBias);
   return {
-    temperature: job.temperature ?? defaults.temperature,
-    topK: job.topK ?? defaults.topK,
-    topP: job.topP ?? defaults.topP,
-    minP: job.minP ?? defaults.minP,
+    temperature: temperatureOf(job),
+    topK: job.topK ?? otherwise.topK,
+    topP: job.topP ?? otherwise.topP,
+    minP: job.minP ?? otherwise.minP,
     // The sampler takes 32 bits; negative means "any" elsewhere.
     seed: job.seed === undefined || job.seed < 0 ? randomInt(2 ** 32) : job.seed % 2 ** 32,
     ...(penalised

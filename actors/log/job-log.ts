@@ -177,6 +177,11 @@ export class JobLog {
     }
   }
 
+  /** Forgets a log whose job has ended; its line in the books goes with the next sweep that finds it expired. */
+  async remove(jobId: string): Promise<void> {
+    await this.run([['unlink', logKey(jobId)]]);
+  }
+
   /** Another boot has the job: in our name it is not open any more. */
   letGo(jobId: string): void {
     const job = this.open.get(jobId);

@@ -34,8 +34,10 @@ export interface Caller {
   /** Of the last bytes given to the connection. */
   sent: Position | null;
   lastWriteAt: number;
+  /** How far its job's prompt is, while nothing has been said. */
+  progress: string | null;
   /** Of a caller that did not submit the job itself. */
-  readonly follow?: Follow;
+  follow?: Follow;
 }
 
 export interface CallersParts {
@@ -45,6 +47,8 @@ export interface CallersParts {
   readonly appender: Appender;
   readonly diagnostics: Diagnostics;
   readonly post: (jobId: string, input: ShardInput) => void;
+  /** The jobs that wait for a worker, with their places in the line. */
+  readonly places: () => ReadonlyMap<string, number>;
   /** For what nobody waits for. */
   readonly postLazily: (jobId: string, input: ShardInput) => void;
 }
@@ -59,6 +63,14 @@ const pauseBytes = 256 * 1024;
 const stalledMsMax = 5 * 60_000;
 /** Entries read from the log at a time for a caller that catches up. */
 const pageEntries = 256;
+
+/** What a quiet stream says: a comment that tells why it is quiet, and the event that clients of some APIs wait for. */
+function stillThere({ jobId, port, progress }: Caller, places: ReadonlyMap<string, number>): string {
+  const place = places.get(jobId);
+  const why = place === undefined ? progress : `queued ${place} of ${places.size}`;
+  if (port.keepAlive === undefined) return `: ${why ?? 'keep-alive'}\n\n`;
+  return why === null ? port.keepAlive : `: ${why}\n${port.keepAlive}`;
+}
 
 type Read = Extract<Effect, { kind: 'read' }>;
 
@@ -79,8 +91,17 @@ export class Callers {
     return this.#callers.size;
   }
 
+  /** Whether the caller still waits. */
+  has(streamId: number): boolean {
+    return this.#callers.has(streamId);
+  }
+
   [Symbol.iterator](): IterableIterator<Caller> {
     return this.#callers.values();
+  }
+
+  jobOf(streamId: number): string | null {
+    return this.#callers.get(streamId)?.jobId ?? null;
   }
 
   add(jobId: string, port: CallerPort, arrivedAt: number, deadlineAt: number, follow?: Follow): Caller {
@@ -98,6 +119,7 @@ export class Callers {
       pausedAt: 0,
       sent: null,
       lastWriteAt: arrivedAt,
+      progress: null,
       ...(follow === undefined ? {} : { follow }),
     };
     this.#callers.set(streamId, caller);
@@ -132,12 +154,18 @@ export class Callers {
     // A paused caller gets this from the log later (C1).
     if (caller === undefined || caller.paused || caller.turn !== turn) return;
     caller.port.write(text);
+    caller.progress = null;
     caller.sent = position;
     caller.lastWriteAt = this.#parts.clock.now();
     if (caller.port.bufferedBytes <= pauseBytes) return;
     caller.paused = true;
     caller.pausedAt = this.#parts.clock.now();
     this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId, turn });
+  }
+
+  progressed({ streamId, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
+    const caller = this.#callers.get(streamId);
+    if (caller !== undefined) caller.progress = `prompt ${processed}/${total}`;
   }
 
   end({ streamId, turn, position }: Extract<Effect, { kind: 'end' }>): void {
@@ -149,12 +177,28 @@ export class Callers {
     this.#forget(caller);
   }
 
-  /** The caller is gone. */
-  close(streamId: number): void {
+  /** The caller is gone. Returns it, unless its answer was over. */
+  close(streamId: number): Caller | undefined {
     const caller = this.#callers.get(streamId);
-    if (caller === undefined) return;
+    if (caller === undefined) return undefined;
     this.#callers.delete(streamId);
     this.#parts.post(caller.jobId, this.#closed(caller));
+    return caller;
+  }
+
+  /** Whether anybody reads the job's answer. */
+  watch(jobId: string): boolean {
+    for (const caller of this.#callers.values()) if (caller.jobId === jobId) return true;
+    return false;
+  }
+
+  /** The job is another router's from now on: the caller is to be shown its log, in a new turn behind what it has. */
+  follow(caller: Caller): Caller & { readonly follow: Follow } {
+    const { sent, follow = { cursor: null, shape: 'asked', waits: true } } = caller;
+    caller.turn += 1;
+    return Object.assign(caller, {
+      follow: { ...follow, cursor: sent === null ? follow.cursor : { position: sent, frames: null } },
+    });
   }
 
   /** The answer is over: its shard may forget the stream some time. */
@@ -243,6 +287,7 @@ export class Callers {
   sweep(now: number): void {
     const { appender, post } = this.#parts;
     const { keepAliveMs } = this.#times;
+    let places: ReadonlyMap<string, number> | null = null;
     for (const caller of [...this.#callers.values()]) {
       if (caller.paused && now - caller.pausedAt > stalledMsMax) this.cut(caller);
       else if (!appender.working && now > caller.deadlineAt) this.#tooLate(caller);
@@ -251,7 +296,8 @@ export class Callers {
         post(caller.jobId, { kind: 'streamDue', at: now, streamId: caller.streamId });
       } else if (!caller.paused && now - caller.lastWriteAt >= keepAliveMs) {
         caller.lastWriteAt = now;
-        caller.port.write(caller.port.keepAlive ?? ': keep-alive\n\n');
+        places ??= this.#parts.places();
+        caller.port.write(stillThere(caller, places));
       }
     }
   }

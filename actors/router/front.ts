@@ -6,16 +6,27 @@
  * runs in one process under a stepped clock.
  */
 import { closeCodes } from '../../protocol/codes.ts';
+import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
-import type { Effect, Follow, ShardInput, ShardOutput, WorkerOffer, Writer } from '../../protocol/shard-messages.ts';
+import type {
+  Effect,
+  Follow,
+  Look,
+  ShardInput,
+  ShardOutput,
+  WorkerOffer,
+  Writer,
+} from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
+import { Handovers } from './handovers.ts';
 import { JobQueue } from './job-queue.ts';
 import { lookMs, seen } from './liveness.ts';
 import { tailByReading } from './log-tail.ts';
+import { type LookPort, Looks } from './looks.ts';
 import { Membership } from './membership.ts';
 import { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
@@ -26,12 +37,15 @@ import type {
   Ids,
   KeyPort,
   LogPort,
+  RequestKeyPort,
   ShardHost,
   TailPort,
   WorkerPort,
 } from './ports.ts';
+import { type Found, RequestKeys } from './request-keys.ts';
 import { jobIdOf } from './route-frame.ts';
 import { ShardLinks } from './shard-links.ts';
+import { Sharing } from './sharing.ts';
 import { Timers } from './timers.ts';
 import { type CountPort, TokenCounts } from './token-counts.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
@@ -58,6 +72,10 @@ export interface FrontParts {
   readonly ids: Ids;
   readonly keys: KeyPort;
   readonly diagnostics: Diagnostics;
+  /** Where keys of requests are kept; absent where they are not. */
+  readonly requestKeys?: RequestKeyPort;
+  /** Notes that a chat completion was stored; absent where they are not listed. */
+  readonly listCompletion?: (jobId: string) => Promise<void>;
   /** Other routers write to the same store; absent where it is this router's own. */
   readonly cluster?: ClusterPort;
   /** The router cannot go on. */
@@ -69,8 +87,17 @@ export interface Request {
   readonly requestId: string;
   readonly body: Uint8Array;
   readonly idempotency?: string;
+  /** The id that `jobFor` has given out for it. */
+  readonly jobId?: string;
   /** How long the job goes on when its callers have gone, ms. */
   readonly keepMs?: number;
+}
+
+/** A request to count tokens, with its body. */
+export interface CountRequest {
+  readonly api: 'anthropic.messages' | 'openai.responses';
+  readonly requestId: string;
+  readonly body: Uint8Array;
 }
 
 /** Why a request is not taken in; `code` is one of codes.ts. */
@@ -100,8 +127,12 @@ export class Front {
   readonly #workers: WorkerSockets;
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
+  readonly #looks: Looks;
   readonly #claims: Claims;
+  readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
+  readonly #sharing: Sharing | null;
+  readonly #handovers: Handovers | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
   #draining = false;
@@ -134,9 +165,9 @@ export class Front {
       log,
       diagnostics,
       appender: this.#appender,
-      taken: (jobId, entries) => {
+      taken: (jobId, entries, adopted) => {
         this.#jobs.add(jobId);
-        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted: true });
+        this.#post(jobId, { kind: 'jobRestored', at: clock.now(), jobId, entries, adopted });
       },
     });
     this.#queue = new JobQueue(options, clock, this.#timers, {
@@ -151,23 +182,39 @@ export class Front {
           ...(modelFile === undefined ? {} : { modelFile }),
         }),
       fail: (jobId, code, message) => this.#failJob(jobId, code, message),
+      matched: () => this.#sharing?.look(),
+      recalled: jobId => this.#sharing?.recall(jobId),
     });
     const postLazily = (jobId: string, input: ShardInput): void => this.#links.postLazily(this.#shardOf(jobId), input);
-    const tail = parts.tail ?? tailByReading(log, clock, options.jobTimeoutMs);
-    this.#callers = new Callers(options, { clock, log, tail, appender: this.#appender, diagnostics, post, postLazily });
+    const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, options.jobTimeoutMs);
+    this.#callers = new Callers(options, {
+      clock,
+      log,
+      tail,
+      appender: this.#appender,
+      diagnostics,
+      post,
+      postLazily,
+      places: () => this.#queue.places(),
+    });
     this.#workers = new WorkerSockets(options, clock, diagnostics, (worker, code) => this.#workerGone(worker, code));
     this.#counts = new TokenCounts(clock, (model, frame) => this.#askToCount(model, frame));
+    this.#looks = new Looks({
+      clock,
+      log,
+      appender: this.#appender,
+      post: (lookId, look, entries) => this.#post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
+      end: jobId => this.#end(jobId),
+    });
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
-    this.#membership =
-      parts.cluster === undefined
+    [this.#membership, this.#sharing, this.#handovers] =
+      parts.cluster === undefined ? [null, null, null] : this.#join(parts.cluster);
+    this.#keys =
+      parts.requestKeys === undefined
         ? null
-        : new Membership(options.writer.boot, parts.cluster, clock, diagnostics, {
-            lapsed: () => void this.#checkOwned(),
-            gone: async isGone => void (await this.#logs.takeAll(isGone)),
-            changed: () => undefined,
-          });
+        : new RequestKeys({ clock, ids: parts.ids, port: parts.requestKeys, isOpen: jobId => this.#jobs.has(jobId) });
     this.#links = new ShardLinks(
       parts.shards,
       clock,
@@ -189,6 +236,7 @@ export class Front {
   async recover(): Promise<number> {
     if (this.#membership === null) return this.#logs.takeAll();
     await this.#membership.start();
+    this.#sharing?.start();
     return 0;
   }
 
@@ -203,10 +251,10 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs }: Request): number {
+  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs, jobId: given }: Request): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
-    const jobId = ids.jobId();
+    const jobId = given ?? ids.jobId();
     const deadlineAt = at + this.#options.jobTimeoutMs;
     const { streamId } = this.#callers.add(jobId, port, at, deadlineAt);
     this.#post(jobId, {
@@ -220,6 +268,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
     });
@@ -234,6 +283,17 @@ export class Front {
     return streamId;
   }
 
+  /** Which job a request with this key and body is. Rejects when the store is in trouble. */
+  async jobFor(key: string, body: string, resumes: boolean): Promise<Found> {
+    const found = await this.#keys?.find(key, body, resumes);
+    return found ?? { kind: 'new', jobId: this.#parts.ids.jobId() };
+  }
+
+  /** The request for which `jobFor` gave out this id does not come. */
+  noJobFor(jobId: string): void {
+    this.#keys?.refused(jobId);
+  }
+
   /** Ends a job that has not ended; the caller is told how it stands then. Returns the stream's id. */
   cancelArrived(port: CallerPort, jobId: string): number {
     const ours = this.#jobs.has(jobId);
@@ -242,15 +302,23 @@ export class Front {
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
-  countArrived(port: CountPort, { requestId, body }: Pick<Request, 'requestId' | 'body'>): void {
+  countArrived(port: CountPort, { requestId, api, body }: CountRequest): void {
     const countId = this.#counts.add(port);
     if (countId === null) return;
-    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, body });
+    this.#links.post(Number(countId) % this.#links.count, { kind: 'countArrived', countId, requestId, api, body });
+  }
+
+  /** A stored response is asked for, or something is to be done with it. */
+  lookArrived(port: LookPort, look: Look): void {
+    this.#looks.begin(port, look);
   }
 
   /** The caller's connection is gone, before or after its answer's end. */
   callerClosed(streamId: number): void {
-    this.#callers.close(streamId);
+    const left = this.#callers.close(streamId);
+    if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
+      if (left.follow?.waits === true) void this.#sharing?.abandon(left.jobId);
+    }
     this.#checkIdle();
   }
 
@@ -298,6 +366,12 @@ export class Front {
     return { working, workers, slots, active: held, queued: waiting, streams: this.#callers.size };
   }
 
+  /** Features of connected workers, each set once. */
+  #offered(): Offered {
+    const sets = new Map(this.offers().map(({ features = [] }) => [String(features), features]));
+    return [...sets.values()];
+  }
+
   /** What connected workers offer. */
   offers(): WorkerOffer[] {
     return [...this.#workers].flatMap(({ offer }) => (offer === null ? [] : [offer]));
@@ -330,10 +404,12 @@ export class Front {
       await this.#idleWithin(lastWordsMs);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    this.#sharing?.close();
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
+    this.#looks.stop();
     this.#timers.stop();
     this.#appender.stop();
     await this.#links.stop();
@@ -368,8 +444,10 @@ export class Front {
   #heard({ chunks, effects }: ShardOutput): void {
     for (const chunk of chunks) {
       // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
-      if (chunk.creates) this.#jobs.add(chunk.jobId);
-      else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
+      if (chunk.creates) {
+        this.#jobs.add(chunk.jobId);
+        this.#keys?.made(chunk.jobId);
+      } else if (chunk.count > 0 && !this.#jobs.has(chunk.jobId)) continue;
       this.#appender.add(chunk);
       if (this.#appender.waitingChars(chunk.jobId) <= stopReadingChars) continue;
       const worker = this.#workers.get(this.#queue.holder(chunk.jobId) ?? '');
@@ -389,7 +467,12 @@ export class Front {
         return this.#callers.write(effect);
       case 'open':
         return this.#callers.open(effect);
+      case 'listCompletion':
+        return this.#listCompletion(effect.jobId);
+      case 'progress':
+        return this.#callers.progressed(effect);
       case 'respond':
+        this.#madeNoJob(effect.streamId);
         this.#callers.respond(effect.streamId, effect.status, effect.headers, effect.body);
         return this.#checkIdle();
       case 'refuse':
@@ -400,6 +483,11 @@ export class Front {
         return this.#checkIdle();
       case 'countTokens':
         return this.#counts.ask(effect);
+      case 'readHistories':
+        void this.#bringHistories(effect);
+        return;
+      case 'looked':
+        return this.#looks.looked(effect.lookId, effect.outcome);
       case 'tokensCounted':
         return this.#counts.counted(effect);
       case 'refuseCount':
@@ -415,6 +503,8 @@ export class Front {
         return this.#claimJobs(effect);
       case 'claimAnswered':
         return this.#claims.answer(effect.workerId, effect.jobId, effect.mark);
+      case 'askAnswered':
+        return this.#handovers?.answered(effect);
       case 'takeBack':
         return this.#takeBack(effect.jobId, effect.workerId);
       case 'closeWorker': {
@@ -445,7 +535,8 @@ export class Front {
         return this.#queue.withdraw(effect.workerId);
       }
       case 'enqueueJob':
-        return this.#queue.enqueue(effect);
+        this.#queue.enqueue(effect);
+        return this.#sharing?.arrived(effect.jobId);
       case 'dequeueJob':
         return this.#queue.dequeue(effect.jobId);
       case 'freeSlot':
@@ -508,13 +599,44 @@ export class Front {
     return inputs;
   }
 
+  /** A request goes on from other jobs: it comes again with their logs. */
+  async #bringHistories({ input, jobIds }: Extract<Effect, { kind: 'readHistories' }>): Promise<void> {
+    const counts = input.kind === 'countArrived';
+    try {
+      const histories = await this.#looks.histories(jobIds);
+      if (counts) this.#links.post(Number(input.countId) % this.#links.count, { ...input, histories });
+      else if (this.#callers.has(input.streamId)) this.#post(input.jobId, { ...input, histories });
+      else this.#keys?.refused(input.jobId);
+    } catch (error) {
+      const message = 'the log of a response that the request names cannot be read now';
+      this.#parts.diagnostics.error(message, { reason: String(error) });
+      if (counts) this.#counts.refuse(input.countId, 'store_unavailable', message);
+      else {
+        this.#keys?.refused(input.jobId);
+        this.#callers.refuse(input.streamId, 'store_unavailable', message);
+      }
+    }
+  }
+
+  /** Resolves when the job has ended, if it is ours to end. */
+  #end(jobId: string): Promise<void> {
+    return new Promise(resolve => {
+      const done = (): void => resolve();
+      const nothing = (): void => undefined;
+      const port = { respond: done, refuse: done, open: nothing, write: nothing, end: done, destroy: done };
+      this.cancelArrived({ ...port, bufferedBytes: 0 }, jobId);
+    });
+  }
+
   #poisoned(input: ShardInput): void {
     const message = 'something about this job kills the thread that handles it';
     this.#parts.diagnostics.error('an input killed its shard twice and is dropped', { kind: input.kind });
     const [, id = ''] = input.kind === 'timerFired' ? input.key.split(':') : [];
     if (input.kind === 'countArrived') this.#counts.refuse(input.countId, 'poisoned_input', message);
-    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows')
+    else if (input.kind === 'requestArrived' || input.kind === 'streamFollows') {
+      this.#madeNoJob(input.streamId);
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
+    } else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
@@ -527,22 +649,57 @@ export class Front {
 
   #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
     if (this.#logs.lost(jobId)) return;
+    if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
-    this.#jobs.delete(jobId);
-    this.#timers.disarm(`job:${jobId}`);
-    this.#timers.disarm(`patience:${jobId}`);
-    this.#post(jobId, { kind: 'jobFenced', jobId });
-    const workerId = this.#queue.holder(jobId);
-    if (workerId === undefined) this.#queue.dequeue(jobId);
-    else {
-      this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
-      this.#queue.free(jobId, workerId);
-    }
+    this.#drop(jobId);
     for (const caller of [...this.#callers]) if (caller.jobId === jobId) this.#callers.cut(caller);
     this.#checkIdle();
   }
 
-  /** This router was away for so long that others may write its jobs' logs. */
+  /** What this router does with the others on its store. */
+  #join(cluster: ClusterPort): [Membership, Sharing, Handovers] {
+    const { clock, diagnostics } = this.#parts;
+    const { boot } = this.#options.writer;
+    const sharing = new Sharing(boot, cluster, clock, diagnostics, {
+      others: () => membership.others,
+      free: () => this.#queue.slots,
+      lend: () => this.#queue.lend(),
+      putBack: jobId => this.#queue.putBack(jobId),
+      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
+      letGo: jobId => this.#letGo(jobId),
+      abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+      handover: letter => handovers.read(letter),
+    });
+    const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {
+      lapsed: () => void this.#checkOwned(),
+      changed: () => {
+        sharing.look();
+        // Word of a job that was taken may have been lost with the router that took it.
+        void this.#checkOwned();
+      },
+      gone: async isGone => {
+        await this.#logs.takeAll(isGone);
+        await sharing.inherit(isGone);
+      },
+    });
+    const handovers = new Handovers(boot, cluster, clock, {
+      isOurs: jobId => this.#jobs.has(jobId),
+      ask: (jobId, from, claim) =>
+        this.#post(jobId, { kind: 'jobAsked', at: clock.now(), jobId, boot: from, ...claim }),
+      letGo: async jobId => {
+        await this.#appender.settled(jobId);
+        const epoch = this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null;
+        if (epoch !== null) this.#letGo(jobId);
+        return epoch;
+      },
+      take: (jobId, epoch) => this.#logs.takeReleased(jobId, epoch),
+      inherit: (jobId, isGone) => this.#logs.inherit(jobId, isGone),
+    });
+    return [membership, sharing, handovers];
+  }
+
+  /** Whether others have taken jobs that this router holds to be its own. */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
@@ -551,11 +708,52 @@ export class Front {
       clock,
       () => true,
       () => cluster.epochs(jobs),
-    ).catch(() => null);
+    ).catch(() => []);
     for (const [i, jobId] of jobs.entries()) {
       const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#fenced(jobId, 'fenced');
+      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
     }
+  }
+
+  /** It can be asked for by its id, whether it is listed or not. */
+  #listCompletion(jobId: string): void {
+    const { listCompletion, diagnostics } = this.#parts;
+    listCompletion?.(jobId).catch(error =>
+      diagnostics.warn('a stored completion could not be listed', { jobId, reason: String(error) }),
+    );
+  }
+
+  /** A request that is answered while its key still waits for a job has made none. */
+  #madeNoJob(streamId: number): void {
+    if (this.#keys === null || this.#keys.idle) return;
+    const jobId = this.#callers.jobOf(streamId);
+    if (jobId !== null) this.#keys.refused(jobId);
+  }
+
+  /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
+  #letGo(jobId: string): void {
+    this.#parts.log.letGo(jobId);
+    this.#appender.forget(jobId);
+    this.#drop(jobId);
+    for (const caller of this.#callers) {
+      if (caller.jobId !== jobId) continue;
+      const { streamId, turn, follow, paused } = this.#callers.follow(caller);
+      this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+      if (paused) this.#post(jobId, { kind: 'streamPaused', streamId, turn });
+    }
+    this.#checkIdle();
+  }
+
+  /** The job is nobody's business here any more, but for its callers. */
+  #drop(jobId: string): void {
+    this.#jobs.delete(jobId);
+    this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`patience:${jobId}`);
+    this.#post(jobId, { kind: 'jobFenced', jobId });
+    const workerId = this.#queue.holder(jobId);
+    if (workerId === undefined) return this.#queue.dequeue(jobId);
+    this.#workers.send(workerId, JSON.stringify({ type: 'cancel', job_id: jobId }));
+    this.#queue.free(jobId, workerId);
   }
 
   #failJob(jobId: string, code: string, message: string): void {
@@ -591,10 +789,14 @@ export class Front {
     this.#queue.offer(workerId, offer);
     this.#queue.withdraw(workerId);
     this.#claims.open(workerId, jobs);
-    const at = this.#parts.clock.now();
+    const { clock } = this.#parts;
     for (const { job_id: jobId, attempt, seq } of jobs) {
       const file = modelFile === undefined ? {} : { modelFile };
-      this.#post(jobId, { kind: 'jobClaimed', at, jobId, workerId, workerInstance, protocol, ...file, attempt, seq });
+      const claim = { workerId, workerInstance, protocol, ...file, attempt, seq };
+      const ask = (): void => this.#post(jobId, { kind: 'jobClaimed', at: clock.now(), jobId, ...claim });
+      if (this.#handovers === null || this.#jobs.has(jobId)) ask();
+      // Another router writes it, or did until it died. Whatever comes of that, the job's shard answers the worker.
+      else void this.#handovers.fetch(jobId, claim).then(ask);
     }
   }
 

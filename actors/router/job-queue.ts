@@ -4,7 +4,7 @@
  */
 
 import { obey, type QueueCommand } from '../../machines/queue.decide.ts';
-import { newQueue, type Queue, queueCounts } from '../../machines/queue.ts';
+import { freeSlotsOf, newQueue, type Queue, queueCounts, type WaitingJob } from '../../machines/queue.ts';
 import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
 import type { Clock } from './ports.ts';
 import type { Timers } from './timers.ts';
@@ -13,6 +13,10 @@ export interface JobQueueEvents {
   give(jobId: string, workerId: string, offer: WorkerOffer, at: number): void;
   /** The job cannot wait (any longer). */
   fail(jobId: string, code: string, message: string): void;
+  /** All that can be matched has been. */
+  matched(): void;
+  /** A job that was lent need not be run by anybody else any more. */
+  recalled(jobId: string): void;
 }
 
 export interface JobQueueLimits {
@@ -30,6 +34,8 @@ export class JobQueue {
   readonly #holders = new Map<string, string>();
   /** Jobs whose worker is given a while to come back before a standby is looked for. */
   readonly #later = new Map<string, Extract<Effect, { kind: 'enqueueJob' }>>();
+  /** Jobs of ours that wait for whichever router has a slot first. */
+  readonly #lent = new Map<string, WaitingJob>();
   #queue: Queue;
   #matching = false;
 
@@ -42,7 +48,35 @@ export class JobQueue {
   }
 
   get counts(): ReturnType<typeof queueCounts> {
-    return queueCounts(this.#queue);
+    const counts = queueCounts(this.#queue);
+    return { ...counts, waiting: counts.waiting + this.#lent.size };
+  }
+
+  /** Slots that could take a job now, and how many of them one that was begun elsewhere. */
+  get slots(): { readonly any: number; readonly begun: number } {
+    const able = this.#queue.free.filter(({ offer }) => offer.protocol >= 2);
+    return { any: this.#queue.freeSlots, begun: able.reduce((sum, worker) => sum + freeSlotsOf(worker), 0) };
+  }
+
+  /** Hands out the jobs that wait: they are not matched here until they are put back. */
+  lend(): readonly WaitingJob[] {
+    const { waiting } = this.#queue;
+    for (const job of waiting) {
+      this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId: job.jobId });
+      this.#lent.set(job.jobId, job);
+    }
+    return waiting;
+  }
+
+  /** It is this router's turn to run a job that was lent. */
+  putBack(jobId: string): void {
+    const job = this.#lent.get(jobId);
+    if (job === undefined) return;
+    this.#lent.delete(jobId);
+    const { model, priority, continues, modelFile, needs } = job;
+    const at = this.#clock.now();
+    this.#order({ type: 'enqueueJob', at, jobId, model, priority, again: true, continues, modelFile, needs });
+    this.#matchSoon();
   }
 
   /** Jobs that a worker holds now. */
@@ -53,7 +87,12 @@ export class JobQueue {
   /** Whether one more job would have to be refused. */
   get full(): boolean {
     const { waiting, freeSlots, waitingMax } = this.#queue;
-    return waiting.length - freeSlots >= waitingMax;
+    return waiting.length + this.#lent.size - freeSlots >= waitingMax;
+  }
+
+  /** The jobs that wait, with their places in the line, from 1. */
+  places(): ReadonlyMap<string, number> {
+    return new Map(this.#queue.waiting.map(({ jobId }, index) => [jobId, index + 1]));
   }
 
   holder(jobId: string): string | undefined {
@@ -67,12 +106,13 @@ export class JobQueue {
   /** Before its `notBeforeAt` a job is not here: it is put in by a timer of its own (`enqueueLater`). */
   enqueue(effect: Extract<Effect, { kind: 'enqueueJob' }>): void {
     const at = this.#clock.now();
-    const { jobId, model, priority, again, continues = false, modelFile = null, notBeforeAt = 0 } = effect;
+    const { jobId, model, priority, again, continues = false, modelFile = null, needs = [], notBeforeAt = 0 } = effect;
     if (notBeforeAt > at) {
       this.#later.set(jobId, effect);
       return this.#timers.arm(`standby:${jobId}`, notBeforeAt);
     }
-    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile } as const;
+    if (this.#lent.has(jobId)) return;
+    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile, needs } as const;
     const { queue, refusal } = obey(this.#queue, command);
     this.#queue = queue;
     switch (refusal?.code) {
@@ -143,6 +183,7 @@ export class JobQueue {
   #stopWaiting(jobId: string): void {
     this.#timers.disarm(`queue:${jobId}`);
     if (this.#later.delete(jobId)) this.#timers.disarm(`standby:${jobId}`);
+    if (this.#lent.delete(jobId)) this.#events.recalled(jobId);
   }
 
   /** Takes no new jobs any more. */
@@ -174,5 +215,6 @@ export class JobQueue {
       this.#timers.disarm(`queue:${jobId}`);
       this.#events.give(jobId, workerId, offer, at);
     }
+    this.#events.matched();
   }
 }

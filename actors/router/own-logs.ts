@@ -21,7 +21,7 @@ export interface OwnLogsParts {
   readonly diagnostics: Diagnostics;
   readonly appender: Appender;
   /** The job is ours from here on, and its log stands so. */
-  readonly taken: (jobId: string, entries: readonly LoggedEntry[]) => void;
+  readonly taken: (jobId: string, entries: readonly LoggedEntry[], how: 'inherited' | 'offered') => void;
 }
 
 /** Jobs of an earlier boot that are taken over at a time: enough to share round trips, and few logs in memory at once. */
@@ -68,7 +68,7 @@ export class OwnLogs {
     const jobs = await this.#parts.log.openJobs(isGone);
     let taken = 0;
     for (let first = 0; first < jobs.length; first += takenTogether) {
-      const together = jobs.slice(first, first + takenTogether).map(jobId => this.#take(jobId, isGone));
+      const together = jobs.slice(first, first + takenTogether).map(jobId => this.#inherit(jobId, isGone));
       for (const took of await Promise.all(together)) if (took) taken += 1;
     }
     return taken;
@@ -83,17 +83,36 @@ export class OwnLogs {
     this.#stopped = true;
   }
 
-  /** O2. */
-  async #take(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
-    const { clock, log, appender, taken } = this.#parts;
-    if (this.#taking.has(jobId)) return false;
+  /** Takes over a job that its router, which writes it in `epoch`, has offered. */
+  takeOffered(jobId: string, epoch: number): Promise<boolean> {
+    return this.#take(jobId, epoch + 1, 'offered');
+  }
+
+  /** Takes over one job, if it was written last by a boot that is gone. */
+  inherit(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
+    return this.#inherit(jobId, isGone);
+  }
+
+  /** Takes over a job that its router, which wrote it in `epoch`, has let go for a worker of ours. */
+  takeReleased(jobId: string, epoch: number): Promise<boolean> {
+    return this.#take(jobId, epoch + 1, 'inherited');
+  }
+
+  async #inherit(jobId: string, isGone: (boot: string) => boolean): Promise<boolean> {
     const before = await this.read(jobId);
     const last = before?.at(-1);
     if (before === null || last === undefined || isEnded(before)) return false;
     // It stood in the index in the name of an earlier writer.
-    if (!isGone(openingOf(before)?.boot ?? '') || this.#taking.has(jobId)) return false;
+    if (!isGone(openingOf(before)?.boot ?? '')) return false;
+    return this.#take(jobId, last.epoch + 1, 'inherited');
+  }
+
+  /** O2. */
+  async #take(jobId: string, epoch: number, how: 'inherited' | 'offered'): Promise<boolean> {
+    const { clock, log, appender, taken } = this.#parts;
+    if (this.#taking.has(jobId)) return false;
     const adopted: JobEvent = { type: 'job.adopted', at: clock.now(), ...this.#writer };
-    const opening = { jobId, epoch: last.epoch + 1, sequence: 1, count: 1, events: JSON.stringify(adopted) };
+    const opening = { jobId, epoch, sequence: 1, count: 1, events: JSON.stringify(adopted) };
     this.#taking.add(jobId);
     appender.add({ ...opening, creates: false, adopts: true, ends: false, effects: [] });
     appender.flush();
@@ -105,7 +124,7 @@ export class OwnLogs {
       log.letGo(jobId);
       return false;
     }
-    taken(jobId, entries);
+    taken(jobId, entries, how);
     return true;
   }
 }

@@ -4,8 +4,10 @@
  */
 
 import type { CodeName } from '../../protocol/codes.ts';
+import type { JobEvent } from '../../protocol/job-events.ts';
 import type { Position } from '../../protocol/position.ts';
 import type { ShardOutput, ToShard } from '../../protocol/shard-messages.ts';
+import type { Letter } from '../log/inbox.ts';
 import type { Append, AppendResult, LogEntry } from '../log/job-log.ts';
 
 export interface Clock {
@@ -68,12 +70,40 @@ export interface LogPort {
   read(jobId: string, after?: Position, limit?: number): Promise<readonly LogEntry[]>;
   /** Jobs that have not ended; `isWanted` is asked about the boots that write them. */
   openJobs(isWanted?: (boot: string) => boolean): Promise<readonly string[]>;
+  /** Forgets a log whose job has ended. */
+  remove(jobId: string): Promise<void>;
   /** Another boot has the job. */
   letGo(jobId: string): void;
 }
 
-/** What routers that share one store know of each other through it. All of it may reject: the store is in trouble. */
-export interface ClusterPort {
+/** A job that waits at one router and may be run by any. */
+export interface Offer {
+  readonly jobId: string;
+  /** In which its router writes it: whoever else takes it opens the next one. */
+  readonly epoch: number;
+  readonly boot: string;
+  readonly line: OfferLine;
+  readonly id: string;
+}
+
+/** Something was said of it already; it was queued before; it is new. In this order they are served. */
+export type OfferLine = 'begun' | 'again' | 'new';
+
+/** What routers that share one store do with each other through it. Every promise may reject: the store is in trouble. */
+export interface ClusterPort extends TailPort {
+  /** Returns the id of the offer. */
+  offer(jobId: string, epoch: number, line: OfferLine): Promise<string>;
+  /** Offers that nobody was given yet. Each is ours until it is done with, or until we are gone. */
+  take(count: number, lines: readonly OfferLine[]): Promise<readonly Offer[]>;
+  done(offer: Pick<Offer, 'line' | 'id'>): Promise<void>;
+  /** Offers that were given to boots that are gone. */
+  inherit(isGone: (boot: string) => boolean): Promise<readonly Offer[]>;
+  /** Calls `heard` when there may be offers, until the returned function is called. */
+  onOffers(heard: () => void): () => void;
+  tell(boot: string, letter: Letter): Promise<void>;
+  onLetters(heard: (letter: Letter) => void): () => void;
+  /** The boot that writes the job's log; null when the job has ended or is not there. */
+  ownerOf(jobId: string): Promise<string | null>;
   /** Keeps this boot's lease for another while. False: it had lapsed, and others may have taken this boot's jobs. */
   renew(): Promise<boolean>;
   /** The boots there are, this one too, with the ms that each one's lease lasts; 0: lapsed. */
@@ -84,6 +114,15 @@ export interface ClusterPort {
   leave(): Promise<void>;
   /** The epoch that each job's log stands in; 0 where there is none. */
   epochs(jobIds: readonly string[]): Promise<readonly number[]>;
+}
+
+/** Which job a caller's request key stands for. All of it may reject: the store is in trouble. */
+export interface RequestKeyPort {
+  /** Null: `value` stands there now. Else what stood there before. */
+  claim(key: string, value: string): Promise<string | null>;
+  release(key: string): Promise<void>;
+  /** The job's last event, if there is a log and it has ended. */
+  ending(jobId: string): Promise<'missing' | 'open' | JobEvent>;
 }
 
 /** What a job's log holds behind a position, and what is appended to it later, by whichever router. */

@@ -2,18 +2,28 @@
 import { refusalOf } from '../../machines/answer.ts';
 import { estimateTokens } from '../../protocol/anthropic-api.count.ts';
 import { parseCountRequest } from '../../protocol/anthropic-api.ts';
+import { parseResponseCount } from '../../protocol/responses-api.ts';
 import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
 import { countFrame, serialiseFrame } from '../../protocol/worker-frames.ts';
-import { readJson } from './request.ts';
+import { historiesOf } from './looks.ts';
+import { jobsNamedIn, readJson } from './request.ts';
 
-export function countOf({ countId, requestId, body }: Extract<ShardInput, { kind: 'countArrived' }>): Effect {
+export function countOf(input: Extract<ShardInput, { kind: 'countArrived' }>): Effect {
+  const { countId, requestId, api, body, histories } = input;
   const json = readJson(body);
-  const parsed = json.ok ? parseCountRequest(json.value) : json;
+  if (json.ok && api === 'openai.responses' && histories === undefined) {
+    const jobIds = jobsNamedIn(json.value);
+    if (jobIds.length > 0) return { kind: 'readHistories', input, jobIds };
+  }
+  const parsed = json.ok ? parse(json.value, input) : json;
   if (!parsed.ok) {
-    const { status, headers, body } = refusalOf('anthropic.messages', { ...parsed, requestId });
+    const { status, headers, body } = refusalOf(api, { ...parsed, requestId });
     return { kind: 'refuseCount', countId, answer: { status, headers, body } };
   }
   const request = parsed.value;
   const frame = serialiseFrame(countFrame(countId, request));
   return { kind: 'countTokens', countId, model: request.model, frame, estimate: estimateTokens(request) };
 }
+
+const parse = (body: unknown, { api, histories = [] }: Extract<ShardInput, { kind: 'countArrived' }>) =>
+  api === 'openai.responses' ? parseResponseCount(body, historiesOf(histories)) : parseCountRequest(body);

@@ -2,9 +2,13 @@
 import { refusalOf } from '../../machines/answer.ts';
 import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
+import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
-import { parseResponseRequest } from '../../protocol/responses-api.ts';
+import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
+import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
+import type { JobHistory } from '../../protocol/shard-messages.ts';
+import { historiesOf } from './looks.ts';
 
 export type ReadBody =
   | {
@@ -14,6 +18,8 @@ export type ReadBody =
       /** The job goes on without its caller. */
       readonly background?: boolean;
     }
+  /** The logs of these jobs must be read first. */
+  | { readonly ok: 'later'; readonly jobIds: readonly string[] }
   | { readonly ok: false; readonly answer: WholeAnswer };
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });
@@ -23,12 +29,26 @@ export interface RequestBytes {
   readonly body: Uint8Array;
   readonly modelDefault: string;
   readonly requestId: string;
+  /** Logs of the responses that the request names; absent until they have been read. */
+  readonly histories?: readonly JobHistory[];
+  /** What connected workers can do; with none connected, whoever comes may do anything. */
+  readonly offered?: Offered;
 }
 
-export function readRequest({ api, body, modelDefault, requestId }: RequestBytes): ReadBody {
+export function readRequest(input: RequestBytes): ReadBody {
+  const { api, body, requestId, offered = [], histories } = input;
   const value = readJson(body);
-  const parsed = value.ok ? parse(api, value.value, modelDefault) : value;
-  return parsed.ok ? parsed : { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
+  if (value.ok && api === 'openai.responses' && histories === undefined) {
+    const jobIds = jobsNamedIn(value.value);
+    if (jobIds.length > 0) return { ok: 'later', jobIds };
+  }
+  const parsed = value.ok ? parse(value.value, input) : value;
+  if (!parsed.ok) return { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
+  const missing = featureMissing(featuresNeeded(parsed.request), offered);
+  if (missing === null) return { ...parsed, background: isBackground(parsed.answer) };
+  // Each part of it some worker can do, but none can do all of them.
+  const message = `${missing} is not supported together with what else the request asks for: no connected worker offers both`;
+  return { ok: false, answer: refusalOf(api, { code: 'unsupported_parameter', message, param: missing, requestId }) };
 }
 
 type ReadJson = { readonly ok: true; readonly value: unknown } | ({ readonly ok: false } & Refusal);
@@ -44,13 +64,25 @@ export function readJson(bytes: Uint8Array): ReadJson {
   }
 }
 
-function parse(api: AnswerShape['api'], body: unknown, modelDefault: string) {
+const isBackground = (answer: AnswerShape): boolean => answer.api === 'openai.responses' && answer.background === true;
+
+/** A request goes on from few others: no more logs are read for one. */
+const historiesMax = 32;
+
+/** The jobs of the responses that a request names. */
+export function jobsNamedIn(body: unknown): string[] {
+  const jobIds = referencesIn(body).map(jobOfResponse);
+  return jobIds.filter(jobId => jobId !== null).slice(0, historiesMax);
+}
+
+function parse(body: unknown, { api, modelDefault, offered = [], histories = [] }: RequestBytes) {
+  const honours = featuresOffered(offered);
   switch (api) {
     case 'openai.chat':
-      return parseChatRequest(body, { modelDefault });
+      return parseChatRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
-      return parseMessageRequest(body);
+      return parseMessageRequest(body, { honours });
     case 'openai.responses':
-      return parseResponseRequest(body, { modelDefault });
+      return parseResponseRequest(body, { modelDefault, honours, histories: historiesOf(histories) });
   }
 }

@@ -8,7 +8,7 @@ import { type Cursor, type Position, parseCursor } from '../../protocol/position
 import type { Effect, Follow } from '../../protocol/shard-messages.ts';
 import { Streams } from './streams.ts';
 
-const runs = { numRuns: Number(process.env.FC_RUNS ?? 60) };
+const runs = { numRuns: Number(process.env.FC_RUNS ?? 25) };
 const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Number(process.env.FC_SEED) };
 
 const shapes: readonly AnswerShape[] = [
@@ -16,6 +16,8 @@ const shapes: readonly AnswerShape[] = [
   { api: 'openai.chat', stream: true, model: 'm', includeUsage: true },
   { api: 'anthropic.messages', stream: true, model: 'm' },
   { api: 'anthropic.messages', stream: true, model: 'm', hideThinking: true },
+  { api: 'openai.responses', stream: true, model: 'm', store: true, echo: {} },
+  { api: 'openai.responses', stream: true, model: 'm', store: true, summarises: true, seals: true, echo: {} },
 ];
 
 type Log = readonly (readonly [JobEvent, Position])[];
@@ -152,7 +154,9 @@ function saidIn(sse: string): { text: string; reasoning: string } {
   // A line ends in LF alone: U+2028 is text.
   for (const line of sse.split('\n')) {
     if (!line.startsWith('data: {')) continue;
-    const { choices, delta } = JSON.parse(line.slice(6));
+    const { type, choices, delta } = JSON.parse(line.slice(6));
+    if (type === 'response.output_text.delta') said.text += delta;
+    if (type === 'response.reasoning_text.delta') said.reasoning += delta;
     said.text += choices?.[0]?.delta?.content ?? (delta?.type === 'text_delta' ? delta.text : '');
     said.reasoning +=
       choices?.[0]?.delta?.reasoning_content ?? (delta?.type === 'thinking_delta' ? delta.thinking : '');
@@ -165,6 +169,12 @@ function saidWhole(body: any): { text: string; reasoning: string } {
   if (body.choices !== undefined) {
     const { content, reasoning_content: reasoning } = body.choices[0].message;
     return { text: content ?? '', reasoning: reasoning ?? '' };
+  }
+  if (body.output !== undefined) {
+    const output: { content?: { type: string; text: string }[] }[] = body.output;
+    const parts = output.flatMap(({ content = [] }) => content);
+    const textOf = (wanted: string): string => parts.map(({ type, text }) => (type === wanted ? text : '')).join('');
+    return { text: textOf('output_text'), reasoning: textOf('reasoning_text') };
   }
   const of = (type: string, field: string): string =>
     // biome-ignore lint/suspicious/noExplicitAny: a block of any type.

@@ -6,6 +6,8 @@
  *
  * Token frames of one batch become one event per job (group by tick): see `Draft`.
  */
+
+import { answeredAtOnce } from '../../machines/answer.openai-responses.ts';
 import {
   acceptToken,
   assignJob,
@@ -22,8 +24,9 @@ import {
   stopAtWorker,
 } from '../../machines/job.decide.ts';
 import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
-import { hasSaid, idsFor } from '../../machines/job.output.ts';
-import { begin, evolve, isOver, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
+import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
@@ -32,6 +35,8 @@ import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
 import { countOf } from './count.ts';
 import { framesOf } from './frames.ts';
+import { lookAt } from './looks.ts';
+import { positioned } from './positioned.ts';
 import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
 import type { WorkerRules } from './workers.ts';
@@ -99,12 +104,17 @@ export class Shard {
       case 'countArrived':
         this.#effects.push(countOf(input));
         return;
+      case 'lookArrived':
+        this.#effects.push({ kind: 'looked', lookId: input.lookId, outcome: lookAt(input.look, input.entries) });
+        return;
       case 'jobMatched':
         return this.#jobMatched(input);
       case 'jobOrphaned':
         return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
       case 'jobClaimed':
         return this.#jobClaimed(input);
+      case 'jobAsked':
+        return this.#jobAsked(input);
       case 'jobCancel':
         return this.#decided(input.jobId, job => cancelJob(job, input.reason, input.at));
       case 'jobFail':
@@ -147,6 +157,10 @@ export class Shard {
 
   #requestArrived(input: Input<'requestArrived'>): void {
     const parsed = readRequest(input);
+    if (parsed.ok === 'later') {
+      this.#effects.push({ kind: 'readHistories', input, jobIds: parsed.jobIds });
+      return;
+    }
     if (!parsed.ok) {
       const { status, headers, body } = parsed.answer;
       this.#effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
@@ -172,9 +186,15 @@ export class Shard {
     const [job, actions] = begin(submitted);
     const live: LiveJob = { job, draft: null, chunk: null };
     this.#jobs.set(jobId, live);
-    this.#streams.open(input.streamId, submitted);
     const chunk = this.#chunkWith(live, submitted);
     chunk.creates = true;
+    const atOnce = answeredAtOnce(submitted);
+    if (atOnce === null) this.#streams.open(input.streamId, submitted);
+    else {
+      const { status, headers, body } = atOnce;
+      chunk.effects.push({ kind: 'respond', streamId: input.streamId, status, headers, body });
+    }
+    if (background) chunk.effects.push(...this.#streams.openEarly(input.streamId));
     this.#carry(live, chunk, actions);
   }
 
@@ -234,8 +254,12 @@ export class Shard {
             ),
           at,
         );
+      case 'prompt_progress':
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
+        return;
       default:
-        // Progress and display frames: proof of life, which the front has noted.
+        // Display frames: proof of life, which the front has noted.
         return;
     }
   }
@@ -273,6 +297,17 @@ export class Shard {
     const { attempt } = live.job.state.context;
     const mark = { job_id: jobId, attempt, seq: live.job.output.seq };
     live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });
+  }
+
+  /** Decides nothing: whoever takes the job over says so in the log. */
+  #jobAsked(input: Input<'jobAsked'>): void {
+    const { jobId, boot } = input;
+    const live = this.#jobs.get(jobId);
+    const granted = live !== undefined && live.draft === null && resumeJob(live.job, input).ok;
+    const answer: Effect = { kind: 'askAnswered', jobId, boot, granted };
+    // Behind all that was said of the job so far.
+    if (live === undefined) this.#effects.push(answer);
+    else this.#chunkOf(live).effects.push(answer);
   }
 
   /** A job that ended, or got a worker, between its match and now does not take the slot. */
@@ -314,6 +349,9 @@ export class Shard {
     live.job = job;
     const chunk = this.#chunkWith(live, event);
     if (isTerminal(event.type)) chunk.ends = true;
+    const { answer, jobId } = job.submitted;
+    if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
+      chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
     this.#carry(live, chunk, actions);
   }
@@ -404,14 +442,15 @@ export class Shard {
     this.#touched.add(live);
     this.#streams.remember(jobId, [...positioned(entries)]);
     // Nothing of this needs an event to be acknowledged first: the log it follows from is.
-    const again = adopted === true && job.state.value === 'orphaned';
+    const lost = adopted === 'inherited' || (adopted === 'offered' && isRunning(job));
+    const again = lost && job.state.value === 'orphaned';
     for (const action of owed(job)) {
       // After a restart all workers are away: how long a lost one is waited for counts from now.
       if (!again || action.type === 'armDeadline') this.#effects.push(...effectsOf(action, job));
     }
     // A worker lost since a shard died is no matter of this: word of it is among the inputs that come next, behind the
     // frames that it sent before.
-    if (adopted === true) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
+    if (lost) this.#decided(jobId, now => takeOverJob(now, at, this.#patience), at);
   }
 
   /** A job whose log cannot be read back: nothing of it is held any more. Its callers are refused. */
@@ -461,11 +500,13 @@ export class Shard {
 function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   switch (type) {
     case 'requestWorker':
-      return [{ kind: 'enqueueJob', ...params }];
+      return [{ kind: 'enqueueJob', ...params, ...needsOf(job) }];
     case 'requestStandby': {
       const { modelFile } = job.output;
       const prefers = modelFile === null ? {} : { modelFile };
-      return [{ kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers }];
+      return [
+        { kind: 'enqueueJob', ...params, again: true, continues: hasSaid(job.output), ...prefers, ...needsOf(job) },
+      ];
     }
     case 'withdrawRequest':
       return [{ kind: 'dequeueJob', ...params }];
@@ -505,11 +546,27 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   }
 }
 
+function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly Feature[] } {
+  const needs = featuresNeeded(request);
+  return needs.length === 0 ? {} : { needs };
+}
+
 /** What the next worker is told of the answer so far. */
 function resumeOf({ output, state: { context } }: Job): Resume {
-  const { text, reasoning, tokens, reasoningTokens } = output;
-  const ids = idsFor(output, context.modelFile);
-  return { text, reasoning, tokens, reasoning_tokens: reasoningTokens, ...(ids === null ? {} : { ids }) };
+  const resumed = (choice: Choice): Omit<Resume, 'others'> => {
+    const { text, reasoning, tokens, reasoningTokens, end } = choice;
+    const ids = idsFor(output, context.modelFile, choice);
+    return {
+      text,
+      reasoning,
+      tokens,
+      reasoning_tokens: reasoningTokens,
+      ...(ids === null ? {} : { ids }),
+      ...(end === null ? {} : { ended: true }),
+    };
+  };
+  const { others } = output;
+  return { ...resumed(output), ...(others.length === 0 ? {} : { others: others.map(resumed) }) };
 }
 
 function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
@@ -523,11 +580,4 @@ function sealed(live: LiveJob, chunk: OpenChunk): Chunk {
     ends: chunk.ends,
     effects: chunk.effects,
   };
-}
-
-/** The events of entries with where they stand. */
-export function* positioned(entries: readonly LoggedEntry[]): Generator<[JobEvent, Position]> {
-  for (const { epoch, sequence, events } of entries) {
-    for (const [index, event] of events.entries()) yield [event, { epoch, number: sequence + index }];
-  }
 }

@@ -115,6 +115,11 @@ export class Streams {
     return effects;
   }
 
+  /** No event: it is gone when something is said. */
+  progress(jobId: string, processed: number, total: number): Effect[] {
+    return [...(this.#ofJob.get(jobId) ?? [])].map(streamId => ({ kind: 'progress', streamId, processed, total }));
+  }
+
   openEarly(streamId: number): Effect[] {
     const live = this.#streams.get(streamId);
     if (live === undefined || live.mode === 'paused') return [];

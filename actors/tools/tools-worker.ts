@@ -8,7 +8,7 @@
  * TW3. The worker ends by itself for one reason only, a refused key, with a sentence.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import type { ToolJobFrame, ToolsPolicy } from '../../protocol/worker-frames.tools.ts';
+import type { ToolJobFrame, ToolsPolicy, ValidateConfigurationFrame } from '../../protocol/worker-frames.tools.ts';
 import { protocolVersion, type RouterFrame } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { BackoffRange } from '../worker/backoff.ts';
@@ -18,15 +18,9 @@ import { workerLink } from '../worker/worker-link.ts';
 import { openJournal } from './call-journal.ts';
 import { openCalls } from './calls.ts';
 import type { Credentials } from './credentials.ts';
-import type { Tool } from './tool.ts';
-import { ToolError } from './tool.ts';
+import type { RemoteMcp } from './mcp/remote-mcp.ts';
+import { type Tool, ToolError } from './tool.ts';
 import type { ToolSet } from './tool-set.ts';
-
-/** MCP servers that the router names, in its policy or with a job. */
-export interface RemoteMcp {
-  /** The tool for a job that names a package or an address; throws a ToolError when it may not be used. */
-  toolFor(job: ToolJobFrame): Tool;
-}
 
 export interface ToolsWorkerOptions {
   readonly routerUrl: string;
@@ -72,6 +66,7 @@ export interface ToolsWorker {
 
 /** How long the last results may take to be acknowledged, or at least sent. */
 const lastWordsMs = 300;
+const validateMsMax = 45_000;
 
 export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
   const { tools, clock, diagnostics } = options;
@@ -157,12 +152,35 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
   /** An empty list allows everything: a router that has nothing to say sends one. */
   const applyPolicy = ({ allowed_tools: allowed, mcp_servers: servers }: ToolsPolicy): void => {
     tools.restrict(allowed.length === 0 ? null : allowed);
-    if (servers.length > 0)
-      diagnostics.info('the router names MCP servers; those that AUXOT_MCP_ALLOWED has may be called', {
-        servers: servers.map(({ id, package: name, url }) => id ?? name ?? url ?? ''),
-      });
-    link.send({ type: 'policy_reloaded', advertised_tools: [...tools.names()] });
     announce();
+    void options.remoteMcp.describe(servers).then(schemas => {
+      const names = [...tools.names(), ...schemas.map(({ tool_name: name }) => name)];
+      const more = schemas.length === 0 ? {} : { mcp_schemas: [...schemas] };
+      link.send({ type: 'policy_reloaded', advertised_tools: names, ...more });
+    });
+  };
+
+  /** Says which tools an MCP server has, or why that cannot be said. */
+  const validate = async (frame: ValidateConfigurationFrame): Promise<void> => {
+    const { request_id, package: name, version, url, transport, resolved_headers: headers } = frame;
+    const about = { type: 'validate_configuration_result', request_id } as const;
+    let disarm: () => void = () => undefined;
+    const late = new Promise<never>((_, reject) => {
+      const refuse = (): void => reject(new ToolError('timeout', `no answer within ${validateMsMax / 1000} s`));
+      disarm = clock.after(validateMsMax, refuse);
+    });
+    try {
+      const asked = options.remoteMcp.inspect({ package: name, version, url, transport, headers });
+      const found = await Promise.race([asked, late]);
+      link.send({
+        ...about,
+        tools: found.map(tool => ({ name: tool.name, description: tool.description, input_schema: tool.inputSchema })),
+      });
+    } catch (error) {
+      link.send({ ...about, error: error instanceof ToolError ? error.message : 'the MCP server cannot be asked' });
+    } finally {
+      disarm();
+    }
   };
 
   const announce = (): void => {
@@ -182,6 +200,9 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
         break;
       case 'reload_policy':
         applyPolicy(frame.policy);
+        break;
+      case 'validate_configuration':
+        void validate(frame);
         break;
       case 'drain':
         void drained();

@@ -15,7 +15,13 @@ import {
   type GenerateHooks,
 } from '../engine/engine.ts';
 import { systemClock } from './clock.ts';
-import { type EngineEvents, type GpuWorker, gpuWorker } from './gpu-worker.ts';
+import {
+  type EngineEvents,
+  type GpuWorker,
+  type GpuWorkerOptions,
+  gpuWorker,
+  type ModelRequest,
+} from './gpu-worker.ts';
 import { dialWs } from './socket.ws.ts';
 
 const policy = {
@@ -41,6 +47,7 @@ function scriptedEngine(options: EngineOptions, events: EngineEvents) {
     vramGb: 0,
     parameters: '1M',
     modelFile: 'sha256:00',
+    features: [],
     threads: 1,
     gpu: 'false',
   };
@@ -109,7 +116,11 @@ interface World {
   next<T extends WorkerFrame['type']>(type: T): Promise<Extract<WorkerFrame, { type: T }>>;
 }
 
-async function inWorld(ack: (connection: number) => object, run: (world: World) => Promise<void>): Promise<void> {
+async function inWorld(
+  ack: (connection: number) => object,
+  run: (world: World) => Promise<void>,
+  model: Pick<GpuWorkerOptions, 'modelPath' | 'fetchModel'> = { modelPath: 'demo.gguf' },
+): Promise<void> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
   await new Promise(resolve => server.once('listening', resolve));
   const lines: World['lines'] = [];
@@ -132,7 +143,7 @@ async function inWorld(ack: (connection: number) => object, run: (world: World) 
     routerUrl: `ws://127.0.0.1:${port}/ws`,
     gpuKey: 'adm_key',
     instanceId: 'worker-1',
-    modelPath: 'demo.gguf',
+    ...model,
     threads: null,
     gpuLayers: null,
     heartbeatMs: 60_000,
@@ -368,10 +379,6 @@ test('a job that fails says why, with a code', () =>
     const error = await next('error');
     assert.equal([error.job_id, error.attempt, error.code], ['j1', 1, 'context_length_exceeded']);
     assert.match(error.error, '3000');
-    send({ ...job, job_id: 'j2', response_format: { type: 'json_object' } });
-    const refused = await next('error');
-    assert.equal([refused.job_id, refused.code], ['j2', 'invalid_request']);
-    assert.match(refused.error, 'response_format');
   }));
 
 test('the same job twice is one job; a newer attempt takes its place, and nothing more is said about the older', () =>
@@ -521,5 +528,136 @@ test('a worker that is stopped finishes what it runs, says good-bye and ends', (
     assert.equal(await worker.ended, { exitCode: 0, message: 'worker stopped' });
     assert.ok(first(engines).closed());
   }));
+
+/** Fetches that are finished by hand. */
+function scriptedFetch() {
+  const fetches: { readonly request: ModelRequest; finish: (path: string) => void; fail: (error: Error) => void }[] =
+    [];
+  const fetchModel = (request: ModelRequest): Promise<string> =>
+    new Promise((resolve, reject) => {
+      request.signal.addEventListener('abort', () => reject(new Error('the download was stopped')));
+      fetches.push({ request, finish: resolve, fail: reject });
+    });
+  return { fetches, model: { modelPath: null, fetchModel } };
+}
+
+test('without a file of its own, it fetches the model that the policy names, says how far it is, then loads it', () => {
+  const { fetches, model } = scriptedFetch();
+  return inWorld(
+    ack2,
+    async ({ engines, next, lines }) => {
+      await next('hello');
+      await until(() => fetches.length === 1, 'a fetch');
+      const { request, finish } = first(fetches);
+      assert.equal([request.name, request.quantization, engines.length], ['demo', '', 0]);
+      await until(() => {
+        request.onProgress(0.25, 'downloading 1.00 of 4.00 GiB');
+        return lines[0]?.heard.some(frame => frame.type === 'status' && frame.state === 'downloading') === true;
+      }, 'a status');
+      const status = lines[0]?.heard.find(frame => frame.type === 'status' && frame.state === 'downloading');
+      assert.equal(status, {
+        type: 'status',
+        state: 'downloading',
+        progress: 0.25,
+        message: 'downloading 1.00 of 4.00 GiB',
+      });
+      finish('/models/fetched.gguf');
+      await until(() => engines.length === 1, 'an engine');
+      assert.is(first(engines).options.modelPath, '/models/fetched.gguf');
+      first(engines).finishLoad();
+      await next('config');
+    },
+    model,
+  );
+});
+
+test('another model in the policy is fetched while the old one serves, then takes its place', () => {
+  const { fetches, model } = scriptedFetch();
+  return inWorld(
+    ack2,
+    async ({ engines, next, send, lines }) => {
+      await until(() => fetches.length === 1, 'a fetch');
+      fetches[0]?.finish('old.gguf');
+      await until(() => engines.length === 1, 'an engine');
+      first(engines).finishLoad();
+      await next('config');
+      send({ type: 'policy_update', policy: { ...policy, model_name: 'other', quantization: 'Q8_0' } });
+      await until(() => fetches.length === 2, 'another fetch');
+      fetches[1]?.request.onProgress(0.5, 'half');
+      send(job);
+      await until(() => first(engines).jobs.length === 1, 'a job on the old engine');
+      first(engines).jobs[0]?.resolve(result);
+      await next('complete');
+      assert.not.ok(lines[0]?.heard.some(frame => frame.type === 'status' && frame.state === 'downloading'));
+      fetches[1]?.finish('new.gguf');
+      await until(() => engines.length === 2, 'another engine');
+      assert.ok(first(engines).closed());
+      assert.is(engines[1]?.options.modelPath, 'new.gguf');
+      engines[1]?.finishLoad();
+      await next('config');
+    },
+    model,
+  );
+});
+
+test('a policy that changes in the middle of a download stops it, and a stop waits until it has let go', () => {
+  const { fetches, model } = scriptedFetch();
+  return inWorld(
+    ack2,
+    async ({ engines, send, worker }) => {
+      await until(() => fetches.length === 1, 'a fetch');
+      send({ type: 'policy_update', policy: { ...policy, model_name: 'other' } });
+      await until(() => fetches.length === 2, 'another fetch');
+      assert.ok(fetches[0]?.request.signal.aborted);
+      await worker.stop();
+      assert.ok(fetches[1]?.request.signal.aborted);
+      assert.equal(await worker.ended, { exitCode: 0, message: 'worker stopped' });
+      assert.is(engines.length, 0);
+    },
+    model,
+  );
+});
+
+test('a model that cannot be fetched ends the worker with the reason, and so does a router that names none', async () => {
+  const { fetches, model } = scriptedFetch();
+  await inWorld(
+    ack2,
+    async ({ worker }) => {
+      await until(() => fetches.length === 1, 'a fetch');
+      fetches[0]?.fail(new Error('the disk is full'));
+      assert.equal(await worker.ended, { exitCode: 1, message: 'the disk is full' });
+    },
+    model,
+  );
+  const nameless = () => ({ ...ack2(), policy: { ...policy, model_name: '' } });
+  await inWorld(
+    nameless,
+    async ({ worker }) => {
+      const { exitCode, message } = await worker.ended;
+      assert.is(exitCode, 1);
+      assert.match(message, '--model-path');
+    },
+    model,
+  );
+});
+
+test('of a version 1 router it stays away while it fetches, and comes back with the model', () => {
+  const { fetches, model } = scriptedFetch();
+  return inWorld(
+    ack1,
+    async ({ engines, lines, next }) => {
+      await next('hello');
+      await until(() => lines[0]?.closed !== null, 'a good-bye');
+      assert.is(fetches.length, 1);
+      fetches[0]?.request.onProgress(0.5, 'half');
+      fetches[0]?.finish('fetched.gguf');
+      await until(() => engines.length === 1, 'an engine');
+      first(engines).finishLoad();
+      await next('config');
+      assert.is(lines.length, 2);
+    },
+    model,
+  );
+});
 
 test.run();

@@ -1,7 +1,7 @@
 /**
  * A GPU worker: an engine, its jobs, and a line to a router, brought together.
  *
- *   dial ─▶ learn the policy ─▶ load the model ─▶ serve ⇄ engine restarting, policy changed
+ *   dial ─▶ learn the policy ─▶ fetch and load the model ─▶ serve ⇄ engine restarting, policy changed
  *
  * W1. To a version 2 router one connection is kept from the start, marked as not ready until the model is loaded. Of a
  *     version 1 router, which cannot be told so, the worker stays away while it has no working engine.
@@ -27,12 +27,30 @@ export interface EngineEvents {
   readonly onTrouble: (message: string) => void;
 }
 
+/** What the policy names, and how to say how far it is. */
+export interface ModelRequest {
+  readonly name: string;
+  readonly quantization: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (share: number, message: string) => void;
+}
+
+interface Wanted {
+  readonly contextSize: number | null;
+  readonly slots: number;
+  /** null: the file that this worker was started with, whatever the policy names. */
+  readonly model: { readonly name: string; readonly quantization: string } | null;
+}
+
 export interface GpuWorkerOptions {
   readonly routerUrl: string;
   readonly gpuKey: string;
   /** Stays the same for the life of this process. */
   readonly instanceId: string;
-  readonly modelPath: string;
+  /** null: the model that the policy names. */
+  readonly modelPath: string | null;
+  /** The file of the policy's model, fetched if need be. Without it, this worker serves no model but its own. */
+  readonly fetchModel?: (request: ModelRequest) => Promise<string>;
   readonly threads: number | null;
   readonly gpuLayers: number | null;
   readonly heartbeatMs: number;
@@ -69,7 +87,8 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   const { diagnostics, clock } = options;
   let engine: Engine | null = null;
   /** What the engine was opened with; a policy that asks for something else opens another. */
-  let wanted: { readonly contextSize: number | null; readonly slots: number } | null = null;
+  let wanted: Wanted | null = null;
+  let fetching: { readonly stop: AbortController; readonly over: Promise<unknown> } | null = null;
   let policy: Policy | null = null;
   let statusAt = 0;
   let stopping = false;
@@ -97,7 +116,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
         protocol_version: protocolVersion,
         instance_id: options.instanceId,
         ready: info !== null,
-        ...(info === null ? {} : { model_file: info.modelFile }),
+        ...(info === null ? {} : { model_file: info.modelFile, features: [...info.features] }),
         ...(held.length === 0 ? {} : { jobs: held }),
       };
     },
@@ -141,23 +160,51 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       });
       return false;
     }
+    const model =
+      options.modelPath === null && next !== null && next.model_name !== ''
+        ? { name: next.model_name, quantization: next.quantization }
+        : null;
+    if (options.modelPath === null && (model === null || options.fetchModel === undefined)) {
+      end({ exitCode: 1, message: 'the router names no model; start this worker with --model-path' });
+      return false;
+    }
     policy = next;
-    const asked = {
+    const asked: Wanted = {
+      model,
       contextSize: next !== null && next.context_size > 0 ? next.context_size : null,
       slots: next !== null && next.max_parallelism > 0 ? next.max_parallelism : slotsDefault,
     };
-    if (wanted !== null && wanted.contextSize === asked.contextSize && wanted.slots === asked.slots) return true;
-    const isFirst = wanted === null;
+    if (wanted !== null && isSame(wanted, asked)) return true;
     wanted = asked;
-    if (isFirst) void openEngine(asked);
-    else void changeEngine(asked);
+    void changeEngine(asked);
     return true;
   };
 
-  const openEngine = async (asked: { readonly contextSize: number | null; readonly slots: number }): Promise<void> => {
-    diagnostics.info('loading the model', { path: options.modelPath, ...asked });
+  /** null: it is not to be loaded after all. */
+  const modelFor = async (asked: Wanted): Promise<string | null> => {
+    if (asked.model === null || options.fetchModel === undefined) return options.modelPath;
+    fetching?.stop.abort();
+    const stop = new AbortController();
+    // While another model is served, a word about the next one would take its jobs away.
+    const onProgress = (share: number, message: string): void => {
+      if (!isReady()) report('downloading', share, message);
+    };
+    const over = options.fetchModel({ ...asked.model, signal: stop.signal, onProgress });
+    fetching = { stop, over };
+    try {
+      return await over;
+    } catch (error) {
+      if (!stop.signal.aborted && !stopping)
+        end({ exitCode: 1, message: error instanceof Error ? error.message : String(error) });
+      return null;
+    }
+  };
+
+  const openEngine = async (modelPath: string, { contextSize, slots }: Wanted): Promise<void> => {
+    diagnostics.info('loading the model', { path: modelPath, contextSize, slots });
+    report('loading', 0);
     const opened = options.openEngine(
-      { modelPath: options.modelPath, threads: options.threads, gpuLayers: options.gpuLayers, ...asked },
+      { modelPath, threads: options.threads, gpuLayers: options.gpuLayers, contextSize, slots },
       {
         onState: state => {
           if (engine === opened) announceState(state);
@@ -178,21 +225,24 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     }
   };
 
-  /** Another context size or number of slots: jobs finish, for a while, before the engine makes way for a new one. */
-  const changeEngine = async (asked: {
-    readonly contextSize: number | null;
-    readonly slots: number;
-  }): Promise<void> => {
-    diagnostics.info('the policy changed: the engine starts again', asked);
+  /**
+   * The first engine, or one with another model, context or number of slots. What is fetched for it is fetched while the
+   * old one serves, and running jobs finish, for a while, before the old one makes way.
+   */
+  const changeEngine = async (asked: Wanted): Promise<void> => {
+    const modelPath = await modelFor(asked);
+    if (modelPath === null || wanted !== asked || stopping) return;
     const old = engine;
+    if (old === null) return openEngine(modelPath, asked);
+    diagnostics.info('the policy changed: the engine starts again', { ...asked });
     report('loading', undefined, 'the policy changed');
     await jobs.idle(drainMsMax);
     jobs.endAll('stopping');
     if (wanted !== asked || stopping || engine !== old) return; // changed again meanwhile: the newer change goes on
     if (link.version === 1) link.park('the policy changed');
     engine = null;
-    await old?.close();
-    await openEngine(asked);
+    await old.close();
+    await openEngine(modelPath, asked);
   };
 
   const announceState = (state: EngineState): void => {
@@ -209,7 +259,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     if (link.state !== 'open' || stopping) return;
     const info = engine?.info ?? null;
     if (isReady() && info !== null) {
-      const modelFile = link.version === 1 ? {} : { model_file: info.modelFile };
+      const modelFile = link.version === 1 ? {} : { model_file: info.modelFile, features: [...info.features] };
       link.send({ type: 'config', capabilities: capabilitiesOf(info, policy), ...modelFile });
       report('ready');
     } else if (link.version === 1) {
@@ -282,13 +332,21 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     if (!stopping) link.redial('drained');
   };
 
+  /** What has been fetched stays for the next time. */
+  const stopFetching = async (): Promise<void> => {
+    fetching?.stop.abort();
+    await fetching?.over.catch(() => undefined); // told by whoever waits for it
+  };
+
   const end = (how: WorkerEnd): void => {
     if (stopping) return;
     stopping = true;
     jobs.endAll('stopping');
     link.stop(closeCodes.normal, '');
     jobs.close();
-    void (engine?.close() ?? Promise.resolve()).then(() => finish(how));
+    void stopFetching()
+      .then(() => engine?.close())
+      .then(() => finish(how));
   };
 
   return {
@@ -298,16 +356,24 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       if (stopping) return;
       stopping = true;
       report('draining');
+      const fetchingOver = stopFetching();
       await jobs.idle(drainMsMax);
       jobs.endAll('stopping');
       await jobs.idle(1000);
       link.stop(closeCodes.goingAway, 'the worker is stopping');
       jobs.close();
+      await fetchingOver;
       await engine?.close();
       finish({ exitCode: 0, message: 'worker stopped' });
     },
   };
 }
+
+const isSame = (a: Wanted, b: Wanted): boolean =>
+  a.contextSize === b.contextSize &&
+  a.slots === b.slots &&
+  a.model?.name === b.model?.name &&
+  a.model?.quantization === b.model?.quantization;
 
 /** `info` null: nothing is loaded yet. The policy's capabilities are echoed in `config`, as the reference does. */
 function capabilitiesOf(info: EngineInfo | null, policy: Policy | null): Capabilities {

@@ -1,18 +1,19 @@
-/**
- * A `job` frame as the engine wants it. What this worker cannot do is refused by name: a field that is dropped without a
- * word gives an answer that looks right and is not.
- */
+/** A `job` frame as the engine wants it. What this engine cannot do, the worker does not offer. */
 import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import type { JobFrame } from '../../protocol/worker-frames.ts';
-import { EngineError, type EngineJob, type ResumePoint } from '../engine/engine.ts';
+import type { EngineJob, ResumePoint } from '../engine/engine.ts';
 
 export function engineJob(frame: JobFrame): EngineJob {
-  refuseUnsupported(frame);
   return {
     messages: frame.messages,
     tools: frame.tool_choice === 'none' ? [] : frame.tools,
+    toolChoice: frame.tool_choice,
+    responseFormat: frame.response_format,
     parallelToolCalls: frame.parallel_tool_calls,
     stop: frame.stop,
+    choices: frame.n,
+    logprobs: frame.logprobs,
+    topLogprobs: frame.top_logprobs,
     maxTokens: frame.max_tokens,
     reasoningEffort: frame.reasoning_effort,
     templateOptions: frame.template_options,
@@ -29,28 +30,16 @@ export function engineJob(frame: JobFrame): EngineJob {
   };
 }
 
-const resumePoint = ({ text, reasoning, tokens, reasoning_tokens, ids }: Resume): ResumePoint => ({
+const resumePoint = ({ others, ...first }: Resume): ResumePoint => ({
+  ...choicePoint(first),
+  others: others?.map(choicePoint),
+});
+
+const choicePoint = ({ text, reasoning, tokens, reasoning_tokens, ids, ended }: Omit<Resume, 'others'>) => ({
   text,
   reasoning,
   tokens,
   reasoningTokens: reasoning_tokens,
   ids: ids ?? null,
+  ended,
 });
-
-function refuseUnsupported({ response_format, tool_choice, n, logprobs, top_logprobs }: JobFrame): void {
-  const format = fieldOf(response_format, 'type');
-  if (response_format !== undefined && format !== 'text') {
-    throw unsupported('response_format', `type ${JSON.stringify(format)}`, 'text');
-  }
-  if (tool_choice !== undefined && tool_choice !== 'auto' && tool_choice !== 'none') {
-    throw unsupported('tool_choice', JSON.stringify(tool_choice), 'auto and none');
-  }
-  if (n !== undefined && n > 1) throw unsupported('n', String(n), '1');
-  if (logprobs === true || (top_logprobs ?? 0) > 0) throw unsupported('logprobs', 'true', 'false');
-}
-
-const unsupported = (field: string, given: string, can: string): EngineError =>
-  new EngineError('unsupported_parameter', `${field}: this worker cannot do ${given}, only ${can}`);
-
-const fieldOf = (value: unknown, name: string): unknown =>
-  typeof value === 'object' && value !== null && name in value ? (value as Record<string, unknown>)[name] : undefined;

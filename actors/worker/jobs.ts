@@ -90,7 +90,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
 
   const isCurrent = (jobId: string, job: RunningJob): boolean => running.get(jobId) === job;
 
-  const say = (jobId: string, job: RunningJob, { kind, text, ids }: Piece): void => {
+  const say = (jobId: string, job: RunningJob, { kind, text, ids, choice = 0, logprobs, end }: Piece): void => {
     const reasoning = kind === 'reasoning' ? { reasoning: true } : {};
     if (version() === 1) {
       if (text !== '') send({ type: 'token', job_id: jobId, token: text, ...reasoning });
@@ -105,6 +105,9 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
       ...attemptOf(job),
       seq: job.seq,
       ids: [...ids],
+      ...(choice === 0 ? {} : { choice }),
+      ...(logprobs === undefined ? {} : { logprobs: [...logprobs] }),
+      ...(end === undefined ? {} : { end: wireEnd(end) }),
     };
     job.tail.push(frame);
     send(frame);
@@ -304,6 +307,13 @@ function completeFrame(jobId: string, job: RunningJob, result: EngineResult, ver
         }),
   };
 }
+
+const wireEnd = ({ finishReason, toolCalls }: NonNullable<Piece['end']>): NonNullable<TokenFrame['end']> => ({
+  finish_reason: finishReason,
+  ...(toolCalls.length === 0
+    ? {}
+    : { tool_calls: toolCalls.map(({ id, name, arguments: args }) => wireCall(id, name, args)) }),
+});
 
 const wireCall = (id: string, name: string, args: string) =>
   ({ id, type: 'function', function: { name, arguments: args } }) as const;

@@ -47,13 +47,15 @@ interface FakeSocket extends Socket {
   bufferedBytes: number;
 }
 
-function world(random = 0.5) {
+function world(random = 0.5, url = 'ws://router/ws') {
   const clock = steppedClock();
   const sockets: FakeSocket[] = [];
   const told: string[] = [];
+  const urls: string[] = [];
   const link: WorkerLink = workerLink({
-    url: 'ws://router/ws',
-    dial: (_url, events) => {
+    url,
+    dial: (dialled, events) => {
+      urls.push(dialled);
       const socket: FakeSocket = {
         events,
         sent: [],
@@ -103,7 +105,7 @@ function world(random = 0.5) {
     last().events.onOpen();
     hear({ type: 'hello_ack', success: true, gpu_id: 'a', ...(version === 2 ? { protocol_version: 2 } : {}) });
   };
-  return { clock, sockets, told, link, last, hear, open };
+  return { clock, sockets, told, urls, link, last, hear, open };
 }
 
 /** How long until the next dial; steps of a millisecond. */
@@ -362,6 +364,33 @@ test('whatever happens, there is at most one live socket, and a link that was no
     }),
     runs,
   );
+});
+
+test('of several routers the one that was lost is tried once more, at once, and then the next ones', () => {
+  const w = world(0, 'ws://a/ws,ws://b/ws,ws://c/ws');
+  w.link.start();
+  w.open(2);
+  w.last().events.onClosed(1006, '');
+  for (let dials = 0; dials < 3; dials += 1) {
+    w.clock.advance(0);
+    w.last().events.onClosed(0, 'refused');
+  }
+  assert.equal(w.urls, ['ws://a/ws', 'ws://a/ws', 'ws://b/ws', 'ws://c/ws'], 'all of them without a pause');
+  w.link.stop(1000, '');
+});
+
+test('a router that goes away is not dialled again before the others', () => {
+  const w = world(0, 'ws://a/ws,ws://b/ws');
+  w.link.start();
+  w.open(2);
+  w.last().events.onClosed(1001, 'shutting down');
+  w.clock.advance(0);
+  assert.equal(w.urls, ['ws://a/ws', 'ws://b/ws']);
+  w.open(2);
+  w.link.redial('drained');
+  w.clock.advance(0);
+  assert.is(w.urls.at(-1), 'ws://a/ws');
+  w.link.stop(1000, '');
 });
 
 test.run();

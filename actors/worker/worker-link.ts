@@ -29,6 +29,7 @@ import type { Dial, Socket } from './socket.ts';
 export type LinkState = 'resting' | 'dialling' | 'greeting' | 'open' | 'parked' | 'stopped';
 
 export interface LinkOptions {
+  /** Several routers of one store are separated by commas: one that cannot be reached is followed by the next. */
   readonly url: string;
   readonly dial: Dial;
   readonly clock: Clock;
@@ -74,6 +75,9 @@ const waitMsMax = 3_600_000;
 
 export function workerLink(options: LinkOptions): WorkerLink {
   const { clock } = options;
+  const urls = options.url.split(',');
+  /** Which of them is dialled; workers begin anywhere, so that all routers get some. */
+  let turn = urls.length === 1 ? 0 : Math.floor(options.random() * urls.length);
   let state: LinkState = 'parked';
   let version: 1 | 2 = 2;
   let socket: Socket | null = null;
@@ -111,7 +115,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
   const rest = (why: string): void => {
     const waitMs = Math.max(
       askedMs,
-      Math.min(hurryMs(), backoffMs(version, failures, options.redial, options.random())),
+      Math.min(hurryMs(), backoffMs(version, Math.floor(failures / urls.length), options.redial, options.random())),
     );
     askedMs = 0;
     failures += 1;
@@ -120,8 +124,10 @@ export function workerLink(options: LinkOptions): WorkerLink {
     after(waitMs, dial);
   };
 
-  const lose = (why: string): void => {
+  /** A router that was lost is tried once more before the next one: it knows what it was doing with this worker. */
+  const lose = (why: string, leaves = false): void => {
     const wasOpen = state === 'open';
+    if (leaves || !wasOpen) turn = (turn + 1) % urls.length;
     drop(gone => gone.terminate());
     rest(why);
     if (wasOpen) options.onLost(why);
@@ -138,7 +144,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
   const dial = (): void => {
     enter('dialling');
     after(Math.min(hurryMs() * 3, helloMsMax), () => lose('the router did not answer the greeting in time'));
-    const dialled: Socket = options.dial(options.url, {
+    const dialled: Socket = options.dial(urls[turn] ?? '', {
       onOpen: () => {
         if (socket !== dialled) return;
         state = 'greeting'; // the deadline of the dialling goes on
@@ -158,6 +164,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
         else
           lose(
             code === 0 ? `cannot reach the router (${reason})` : `connection closed (${code}${reason && ` ${reason}`})`,
+            code === closeCodes.goingAway,
           );
       },
     });
@@ -250,7 +257,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
     redial(reason) {
       if (state !== 'open') return;
       drop(gone => gone.close(closeCodes.normal, reason));
-      lose(reason);
+      lose(reason, true);
     },
     stop(code, reason) {
       enter('stopped');

@@ -1,0 +1,110 @@
+/**
+ * What an answer must look like, as a grammar: JSON of a schema, a call of a tool, or either. An engine that samples
+ * along it cannot answer otherwise. The router reads it as well, to refuse at once what cannot be held.
+ */
+import { literal, oneOf } from './gbnf.ts';
+import { GrammarRules, type SchemaGrammar } from './json-schema.grammar.ts';
+
+/** The parts of a request that decide it, as the log and the `job` frame have them. */
+export interface AnswerForm {
+  readonly responseFormat?: unknown;
+  readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
+  readonly toolChoice?: unknown;
+  readonly parallelToolCalls?: boolean | undefined;
+}
+
+export type AnswerGrammar =
+  /** `text` null: the answer is free. `calls`: it can only be calls of tools. */
+  | { readonly ok: true; readonly text: string | null; readonly calls: boolean }
+  /** `param` is where in the request, as `response_format.json_schema.schema.properties.a`. */
+  | { readonly ok: false; readonly param: string; readonly why: string };
+
+/** Calls that one answer may hold. */
+const callsMax = 16;
+
+/** Whether the model may think first, or must go on with a thought that the prompt has opened. */
+export type Thought = 'none' | 'may' | 'open';
+const closing = '([^<] | "<"+ ([^/<] | "/" [^t<]))* "</think>" "\\n"{0,3}';
+const thoughts: Readonly<Record<Thought, string>> = {
+  none: '"\\n"{0,2}',
+  may: `("<think>" ${closing} | "\\n"{0,2})`,
+  open: closing,
+};
+
+export function answerGrammar(form: AnswerForm, thought: Thought = 'none'): AnswerGrammar {
+  const rules = new GrammarRules();
+  const format = formatSymbol(rules, form.responseFormat);
+  if (format !== null && !format.ok) return format;
+  const { tools = [], toolChoice } = form;
+  const forced = toolChoice === 'required' ? null : nameIn(toolChoice);
+  const mustCall = toolChoice === 'required' || forced !== null;
+  if (!mustCall && format === null) return { ok: true, text: null, calls: false };
+  const offered = toolChoice === 'none' ? [] : tools;
+  const calls: string[] = [];
+  for (const [index, tool] of offered.entries()) {
+    const fn = functionOf(tool);
+    if (forced !== null && fn.name !== forced) continue;
+    const args = argumentsSymbol(rules, fn);
+    if (!args.ok) {
+      const path = args.path === '' ? '' : `.${args.path}`;
+      return { ok: false, param: `tools[${index}].function.parameters${path}`, why: args.why };
+    }
+    const opening = `<tool_call>\n{"name": ${JSON.stringify(fn.name)}, "arguments": `;
+    calls.push(rules.add(`${literal(opening)} ${args.symbol} ${literal('}\n</tool_call>')}`));
+  }
+  const single = form.parallelToolCalls === false || forced !== null;
+  const call = calls.length === 0 ? null : rules.add(oneOf(calls));
+  const several = call === null || single ? call : `${call} ("\\n" ${call}){0,${callsMax - 1}}`;
+  if (mustCall) {
+    return several === null
+      ? { ok: false, param: 'tool_choice', why: 'needs tools' }
+      : { ok: true, text: rules.text(`${thoughts[thought]} ${several}`), calls: true };
+  }
+  const answer = format?.symbol ?? 'value';
+  return {
+    ok: true,
+    text: rules.text(`${thoughts[thought]} ${several === null ? answer : `(${answer} | ${several})`}`),
+    calls: false,
+  };
+}
+
+function formatSymbol(
+  rules: GrammarRules,
+  format: unknown,
+): { readonly ok: true; readonly symbol: string } | Extract<AnswerGrammar, { ok: false }> | null {
+  if (!isObject(format) || format.type === 'text') return null;
+  if (format.type === 'json_object') return { ok: true, symbol: rules.use('object') };
+  const { json_schema: described } = format;
+  const schema = isObject(described) ? (described.schema ?? {}) : {};
+  const read = rules.schema(schema);
+  if (read.ok) return read;
+  const path = read.path === '' ? '' : `.${read.path}`;
+  return { ok: false, param: `response_format.json_schema.schema${path}`, why: read.why };
+}
+
+interface Callable {
+  readonly name: string;
+  readonly parameters: unknown;
+  readonly strict: boolean;
+}
+
+/** Arguments are an object of the schema; where it cannot be held and need not be (`strict`), any object. */
+function argumentsSymbol(rules: GrammarRules, { parameters, strict }: Callable): SchemaGrammar {
+  if (parameters === undefined) return { ok: true, symbol: rules.add(literal('{}')) };
+  const read = rules.schema(isObject(parameters) ? { type: 'object', ...parameters } : parameters);
+  return read.ok || strict ? read : { ok: true, symbol: rules.use('object') };
+}
+
+function functionOf(tool: Readonly<Record<string, unknown>>): Callable {
+  const fn = isObject(tool.function) ? tool.function : {};
+  return { name: String(fn.name), parameters: fn.parameters, strict: fn.strict === true };
+}
+
+/** The name in `{type: 'function', function: {name}}`. */
+function nameIn(choice: unknown): string | null {
+  if (!isObject(choice) || !isObject(choice.function)) return null;
+  return typeof choice.function.name === 'string' ? choice.function.name : null;
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
