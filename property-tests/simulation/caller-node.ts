@@ -19,7 +19,6 @@ export class CallerNode {
   readonly family: Family;
   readonly ask: Ask;
   readonly truth: Truth;
-  readonly malformed: boolean;
   readonly askedAt: number;
   readonly heard: Heard = newHeard();
   jobId = '';
@@ -47,7 +46,6 @@ export class CallerNode {
     family: Family,
     ask: Ask,
     truth: Truth,
-    malformed: boolean,
     clock: { readonly now: number },
     wrong: (what: string) => void,
   ) {
@@ -55,7 +53,6 @@ export class CallerNode {
     this.family = family;
     this.ask = ask;
     this.truth = truth;
-    this.malformed = malformed;
     this.#clock = clock;
     this.askedAt = clock.now;
     this.#wrong = what => wrong(`${this.name}: ${what}`);
@@ -63,6 +60,10 @@ export class CallerNode {
 
   get name(): string {
     return `caller ${this.number} (${this.family.name}, ${this.ask.streamed ? 'streamed' : 'blocking'}, ${this.jobId})`;
+  }
+
+  get malformed(): boolean {
+    return this.ask.malformed;
   }
 
   get waits(): boolean {

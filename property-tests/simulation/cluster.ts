@@ -159,15 +159,15 @@ export class Cluster {
     const life = router?.life ?? null;
     // Nobody listens: no connection, and nothing to be wrong about.
     if (life === null || family === undefined || life.node.frozen) return null;
-    const malformed = planned.malformed || this.malformed > 0;
-    if (this.malformed > 0) {
+    const malformed = this.malformed > 0;
+    if (malformed) {
       this.malformed -= 1;
       this.tally.fault('request malformed', this.clock.now);
     }
-    const { prompt, tokensMax, streamed } = planned;
-    const ask = { prompt, tokensMax, streamed };
+    const { prompt, tokensMax, streamed, keepMs } = planned;
+    const ask = { prompt, tokensMax, streamed, keepMs, malformed };
     const number = this.callers.length + 1;
-    const caller = new CallerNode(number, family, ask, truthOf(prompt, tokensMax), malformed, this.clock, what =>
+    const caller = new CallerNode(number, family, ask, truthOf(prompt, tokensMax), this.clock, what =>
       this.wrong(what),
     );
     this.callers.push(caller);
@@ -181,6 +181,7 @@ export class Cluster {
         api: family.api,
         requestId: `req_${number}`,
         body: new TextEncoder().encode(text),
+        keepMs: planned.keepMs,
       });
       // The request's id is the last that was given out.
       caller.jobId = `chatcmpl-${(this.#lastId % 256).toString(16).padStart(2, '0')}${String(this.#lastId).padStart(22, '0')}`;

@@ -7,6 +7,10 @@ export interface Ask {
   readonly prompt: string;
   readonly tokensMax: number;
   readonly streamed: boolean;
+  /** The request is one that must be refused. */
+  readonly malformed: boolean;
+  /** How long the job goes on when its caller has gone. */
+  readonly keepMs: number;
 }
 
 /** What an answer said so far. */

@@ -50,8 +50,12 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
       return wrong('it waits still');
     case 'left': {
       if (end === undefined || end.type === 'job.completed') return;
-      const lateMs = end.at - caller.leftAt;
-      const excused = tally.had([...storeFaults, ...routerFaults], caller.leftAt - 8000, caller.leftAt + 2000);
+      const lateMs = end.at - caller.leftAt - caller.ask.keepMs;
+      const excused = tally.had(
+        [...storeFaults, ...routerFaults],
+        caller.leftAt - 8000,
+        caller.leftAt + caller.ask.keepMs + 2000,
+      );
       const delayed = tally.delays.has('store slow') || tally.delays.has('disk slow') || tally.delays.has('shard slow');
       if (lateMs > 1000 && !excused && !delayed) wrong(`it left, and its job ended ${lateMs} ms later`);
       return;

@@ -22,7 +22,8 @@ export interface PlannedAsk {
   readonly streamed: boolean;
   readonly prompt: string;
   readonly tokensMax: number;
-  readonly malformed: boolean;
+  /** How long the job goes on when its caller has gone. */
+  readonly keepMs: number;
   readonly pick: number;
 }
 
@@ -98,7 +99,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
       streamed: random.chance(0.75),
       prompt,
       tokensMax: random.chance(0.15) ? 1 + random.below(8) : Number.POSITIVE_INFINITY,
-      malformed: false,
+      keepMs: random.chance(0.5) ? 0 : 3000,
       pick: random.next(),
     });
   }

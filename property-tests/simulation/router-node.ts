@@ -3,8 +3,10 @@
  * simulated sockets and store. It can be killed and started again, and stand still while others go on.
  */
 import type { Diagnostics } from '../../actors/config/diagnostics.ts';
+import { ClusterStore } from '../../actors/log/cluster-store.ts';
+import { CompletionList } from '../../actors/log/completion-list.ts';
 import { JobLog, type Store } from '../../actors/log/job-log.ts';
-import { Members } from '../../actors/log/members.ts';
+import { StoredRequestKeys } from '../../actors/log/request-keys.ts';
 import { Front } from '../../actors/router/front.ts';
 import type { Clock, WorkerPort } from '../../actors/router/ports.ts';
 import type { WorkerRules } from '../../actors/shard/workers.ts';
@@ -40,6 +42,7 @@ export interface RouterParts {
 
 export const gpuKey = 'adm_simulated-key';
 const logSweepMs = 5000;
+const retentionMs = 3_600_000;
 
 /** One life of a router, from boot to kill. */
 export interface RouterLife {
@@ -86,6 +89,9 @@ export class RouterNode implements Listener {
       defer: run => void node.clock.after(0, node, run),
     };
     const log = new JobLog(store, { boot });
+    const options = { boot, about: this.name, pool: 'm', quietMsMax: times.jobTimeoutMs };
+    const cluster = shared ? new ClusterStore(store, log, options) : null;
+    const completions = new CompletionList(store, retentionMs);
     const shards = new SimShards(shardCount, node, rules, random, copies);
     const front = new Front(
       { writer: { instance: this.name, boot }, ...times, modelDefault: 'm' },
@@ -94,7 +100,9 @@ export class RouterNode implements Listener {
         log,
         shards,
         diagnostics: diagnostics(node.name),
-        ...(shared ? { cluster: new Members(store, boot, this.name) } : {}),
+        ...(cluster === null ? {} : { cluster }),
+        listCompletion: jobId => completions.add(jobId),
+        requestKeys: new StoredRequestKeys(store, times.jobTimeoutMs + retentionMs),
         keys: { verify: async (_role, key) => (key === gpuKey ? 'right' : 'wrong') },
         failed: reason => gaveUp(this, reason),
         ids: { jobId: () => `chatcmpl-${newId(24)}`, workerId: () => newId(32) },
@@ -103,6 +111,7 @@ export class RouterNode implements Listener {
     const stop = async (graceMs: number): Promise<void> => {
       this.listening = false;
       await front.stop(graceMs);
+      cluster?.close();
       await log.close();
       await store.quit();
     };

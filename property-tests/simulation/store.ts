@@ -186,7 +186,7 @@ export class StoreLink {
       on: () => undefined,
       off: () => undefined,
       quit: async () => 'OK',
-      disconnect: () => void this.server.links.delete(this),
+      disconnect: () => this.#disconnect(),
     };
     return new Proxy(own, {
       get: (target, name) => {
@@ -247,6 +247,17 @@ export class StoreLink {
     return first.fault;
   }
 
+  #disconnect(): void {
+    this.server.links.delete(this);
+    this.#connection?.store.disconnect();
+    this.#connection = null;
+    for (const call of [...this.#open]) {
+      call.settled = true;
+      this.#open.delete(call);
+      queueMicrotask(() => call.reject(new Error('Connection is closed.')));
+    }
+  }
+
   #ms(): number {
     return this.latencyMs * this.slow * (0.8 + 0.4 * this.server.parts.random.next());
   }
@@ -254,7 +265,8 @@ export class StoreLink {
   #connected(): Store {
     const { engine } = this.server;
     if (engine === null) throw new Error('the store is down');
-    if (this.#connection?.engine !== engine) this.#connection = { engine, store: EmbeddedConnection.first(engine) };
+    if (this.#connection?.engine !== engine)
+      this.#connection = { engine, store: EmbeddedConnection.first(engine).duplicate() };
     return this.#connection.store;
   }
 

@@ -64,6 +64,7 @@ export class WorkerNode {
       modelFile,
       threads: 1,
       gpu: '',
+      features: [],
     };
     if (version === 1) {
       this.engine = new SimEngine(node, info, this.pace, () => undefined, tooMany);

@@ -134,7 +134,7 @@ async function probe(cluster: Cluster): Promise<void> {
       streamed: n < probes / 2,
       prompt: `probe${plan.seed}.${n}`,
       tokensMax: Number.POSITIVE_INFINITY,
-      malformed: false,
+      keepMs: 0,
       pick: n / probes,
     }),
   );
