@@ -1,6 +1,6 @@
 /**
- * What `npm start`, `npm test`, `npm run build`, `npm run bench`, `npm run conformance` and `npm run simulate` run. Node alone is enough:
- * what else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
+ * What `npm start`, `npm test` and `npm run build`, `bench`, `conformance` and `simulate` run. Node alone is enough: what
+ * else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -405,6 +405,7 @@ export class Front {
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
     this.#sharing?.close();
+    this.#handovers?.stop();
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
