@@ -4,6 +4,9 @@
 #   docker run --rm auxot-router setup                     # makes the keys, prints the settings
 #   docker run -p 8080:8080 -v auxot:/data --env-file FILE auxot-router
 #
+# The tools worker is in the same image (docs/tools.md); its folder holds ./tools and mcp.json:
+#   docker run --entrypoint node -v FOLDER:/data --env-file FILE auxot-router /app/dist/bin/tools.js
+#
 # --env-file takes values as they are: leave out the single quotes that .env wants around the hashes.
 
 FROM node:20-bookworm AS build

@@ -30,6 +30,8 @@ Lists the models of the registry: the built-in one, or that of AUXOT_REGISTRY_FI
   --json               the same as JSON, an object for each variant
   -h, --help           this text
 
+auxot-router models refresh asks a hub for sizes, checksums and further quantizations: see its --help.
+
 The memory is an estimate: weights + vision encoder + slots × tokens × what a token costs in this model + buffers, in
 GB of 2^30 bytes. Until sizes are asked for at the hub, weights come from the number of parameters and the quantization.
 `;

@@ -6,6 +6,7 @@ import { resolvePolicy } from '../actors/config/model-config.ts';
 import { readRouterConfig } from '../actors/config/router-config.ts';
 import { openRegistry } from '../registry/load.ts';
 import { listModels } from './models-command.ts';
+import { refreshModels } from './models-refresh.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { replayJob } from './replay-command.ts';
 import { routerHelp } from './router-help.ts';
@@ -49,6 +50,12 @@ async function main(args: readonly string[]): Promise<number> {
     case 'setup':
       return setup(rest, programEnv(), { out: process.stdout, err: process.stderr, directory: process.cwd() });
     case 'models':
+      if (rest[0] === 'refresh') {
+        const stop = new AbortController();
+        void stopSignal().then(() => stop.abort());
+        const streams = { out: process.stdout, err: process.stderr };
+        return refreshModels(rest.slice(1), programEnv(), streams, { signal: stop.signal });
+      }
       return listModels(rest, programEnv(), { out: process.stdout, err: process.stderr });
     case 'replay':
       return replayJob(rest, programEnv(), { out: process.stdout, err: process.stderr });

@@ -67,6 +67,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       pingMs: 10_000,
       silentMs: config.deadWorkerTimeoutMs,
       modelDefault: config.policy.model,
+      strictParams: config.strictParams,
     },
     {
       clock: realClock,

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readToolsConfig, toolsFlags, toolsHelp } from '../actors/config/tools-config.ts';
+import { openHealthPage } from '../actors/tools/health.ts';
 import { openTools } from '../actors/tools/open-tools.ts';
 import { systemClock } from '../actors/worker/clock.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
@@ -31,12 +32,14 @@ async function main(args: readonly string[]): Promise<number> {
     random: Math.random,
     diagnostics,
   });
+  const page = config.healthPort === null ? null : await openHealthPage(config.healthPort, () => worker.health());
   worker.start();
   void stopSignal().then(signal => {
     diagnostics.info('tools worker stops: running calls finish first', { signal });
     return worker.stop();
   });
   const { exitCode, message } = await worker.ended;
+  await page?.close();
   if (exitCode === 0) diagnostics.info(message);
   else diagnostics.error(message);
   return exitCode;

@@ -6,7 +6,7 @@
  * R2. Sequence numbers count events, without a gap, whoever looks on.
  * R3. An item's deltas put together are what its done events and the whole response say.
  */
-import type { ResponseAnswerShape, ToolCall } from '../protocol/job-events.ts';
+import type { ResponseAnswerShape, TokenLogprob, ToolCall } from '../protocol/job-events.ts';
 import { itemIdOf } from '../protocol/responses-api.ids.ts';
 import {
   type CallItem,
@@ -20,11 +20,13 @@ import {
   textPart,
   thoughtPart,
 } from '../protocol/responses-api.items.ts';
-import { type At, responseEvents } from '../protocol/responses-api.ts';
+import { type At, responseEvents, responseLogprobs } from '../protocol/responses-api.ts';
 
 export interface OpenItem {
   readonly kind: 'text' | 'reasoning';
   readonly text: string;
+  /** Of its tokens, where the caller asked for them. */
+  readonly logprobs: readonly TokenLogprob[];
 }
 
 /** What a response consists of so far. */
@@ -47,15 +49,25 @@ export const noItems = (jobId: string, shape: ResponseAnswerShape, sequence: num
 
 /** All items as they stand, the open one with what it has so far. */
 export function itemsSoFar(items: Items, status: ItemStatus = 'in_progress'): readonly OutputItem[] {
-  return items.open === null ? items.done : [...items.done, itemOf(items, items.open, status, items.open.text)];
+  return items.open === null ? items.done : [...items.done, itemOf(items, items.open, status)];
 }
 
-export function said(items: Items, kind: OpenItem['kind'], text: string): [Items, string[]] {
+export function said(
+  items: Items,
+  kind: OpenItem['kind'],
+  text: string,
+  logprobs: readonly TokenLogprob[] = [],
+): [Items, string[]] {
   const [ready, frames] = items.open?.kind === kind ? [items, []] : begin(items, kind);
-  const open: OpenItem = { kind, text: (ready.open?.text ?? '') + text };
+  const known = ready.open?.logprobs ?? [];
+  const open: OpenItem = {
+    kind,
+    text: (ready.open?.text ?? '') + text,
+    logprobs: logprobs.length === 0 ? known : [...known, ...logprobs],
+  };
   let n = ready.sequence;
   const at = atOf(ready, kind);
-  if (kind === 'text') frames.push(responseEvents.text(n++, at, text));
+  if (kind === 'text') frames.push(responseEvents.text(n++, at, text, logprobs));
   else {
     frames.push(responseEvents.thought(n++, at, text));
     if (ready.shape.summarises === true) frames.push(responseEvents.summary(n++, at, text));
@@ -67,26 +79,28 @@ function begin(items: Items, kind: OpenItem['kind']): [Items, string[]] {
   const [closed, frames] = close(items);
   const at = atOf(closed, kind);
   let n = closed.sequence;
+  const open: OpenItem = { kind, text: '', logprobs: [] };
   frames.push(
-    responseEvents.itemAdded(n++, at.output_index, itemOf(closed, { kind, text: '' }, 'in_progress', null)),
+    responseEvents.itemAdded(n++, at.output_index, itemOf(closed, open, 'in_progress', true)),
     responseEvents.partAdded(n++, at, kind === 'text' ? textPart('') : thoughtPart('')),
   );
   if (kind === 'reasoning' && closed.shape.summarises === true)
     frames.push(responseEvents.summaryAdded(n++, at, summaryPart('')));
-  return [{ ...closed, open: { kind, text: '' }, sequence: n }, frames];
+  return [{ ...closed, open, sequence: n }, frames];
 }
 
 /** Ends the open item, if there is one. */
 export function close(items: Items, status: ItemStatus = 'completed'): [Items, string[]] {
   const { open } = items;
   if (open === null) return [items, []];
-  const { kind, text } = open;
+  const { kind, text, logprobs } = open;
   const at = atOf(items, kind);
-  const item = itemOf(items, open, status, text);
+  const item = itemOf(items, open, status);
   let n = items.sequence;
   const frames: string[] = [];
   if (kind === 'text') {
-    frames.push(responseEvents.textDone(n++, at, text), responseEvents.partDone(n++, at, textPart(text)));
+    const part = textPart(text, responseLogprobs(logprobs));
+    frames.push(responseEvents.textDone(n++, at, part), responseEvents.partDone(n++, at, part));
   } else {
     frames.push(responseEvents.thoughtDone(n++, at, text), responseEvents.partDone(n++, at, thoughtPart(text)));
     if (items.shape.summarises === true) {
@@ -127,14 +141,15 @@ const atOf = ({ jobId, done }: Items, kind: OpenItem['kind']): At => ({
   output_index: done.length,
 });
 
-/** `text` is null for an item that has just begun: it has no part yet. */
+/** An item that has just begun has no part yet. */
 function itemOf(
   { jobId, done, shape }: Items,
-  { kind }: OpenItem,
+  { kind, text: said, logprobs }: OpenItem,
   status: ItemStatus,
-  text: string | null,
+  begins = false,
 ): OutputItem {
+  const text = begins ? null : said;
   const id = itemIdOf(typeOf(kind), jobId, done.length);
-  if (kind === 'text') return messageItem(id, status, text);
+  if (kind === 'text') return messageItem(id, status, text, responseLogprobs(logprobs));
   return reasoningItem(id, status, { text, summarises: shape.summarises === true, seals: shape.seals === true });
 }

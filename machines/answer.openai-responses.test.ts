@@ -16,6 +16,7 @@ const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Numbe
 interface Part {
   type: string;
   text: string;
+  logprobs?: object[];
 }
 interface Item {
   readonly type: string;
@@ -49,6 +50,7 @@ interface StreamEvent {
   readonly arguments?: string;
   readonly input?: string;
   readonly code?: string;
+  readonly logprobs?: object[];
 }
 
 const shapeOf = (more: Partial<ResponseAnswerShape> = {}): ResponseAnswerShape => ({
@@ -135,6 +137,7 @@ function assembled(events: readonly StreamEvent[]): Body {
       case 'response.output_text.delta':
       case 'response.reasoning_text.delta':
         (open?.content[0] as Part).text += delta;
+        open?.content[0]?.logprobs?.push(...(event.logprobs ?? []));
         break;
       case 'response.reasoning_summary_text.delta':
         (open?.summary[0] as Part).text += delta;
@@ -441,6 +444,23 @@ test('RS10: a failure has its status before the head is out, and is an error and
   const cancelled = eventsOf(shapeOf(), { type: 'job.cancelled', at, reason: 'requested' });
   assert.equal(typesOf(cancelled).slice(-1), ['failed']);
   assert.equal([assembled(cancelled).status, assembled(cancelled).error], ['cancelled', null]);
+});
+
+test('how likely each token was is told with it, and again with the whole text', () => {
+  const chance = (token: string) => ({ token, logprob: -0.5, bytes: [72] });
+  const likely = (token: string): JobEvent => {
+    const logprobs = [{ ...chance(token), top_logprobs: [chance(token)] }];
+    return { ...(output('text', token) as Extract<JobEvent, { type: 'output.appended' }>), logprobs };
+  };
+  const events = eventsOf(shapeOf(), likely('Hel'), likely('lo'), completed());
+  const told = [chance('Hel'), chance('lo')].map(token => ({ ...token, top_logprobs: [token] }));
+  const deltas = events.filter(({ type }) => type === 'response.output_text.delta');
+  assert.equal(
+    deltas.map(({ logprobs }) => logprobs),
+    told.map(token => [token]),
+  );
+  assert.equal(events.find(({ type }) => type === 'response.output_text.done')?.logprobs, told);
+  assert.equal(assembled(events).output[0]?.content[0]?.logprobs, told);
 });
 
 test('a tool that takes free text is called with it', () => {

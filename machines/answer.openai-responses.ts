@@ -68,7 +68,7 @@ export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: bo
   switch (event.type) {
     case 'output.appended': {
       if (event.text === '') return [answer, nothing];
-      const [items, list] = said(answer.items, event.kind, event.text);
+      const [items, list] = said(answer.items, event.kind, event.text, event.logprobs);
       return shown({ ...answer, items }, list);
     }
     case 'job.assigned':

@@ -2,79 +2,18 @@
  * Several routers on one Redis, as real processes, with callers and workers at any of them: they leave each other's jobs
  * alone while they live, run what the others have no slot for, and take over the jobs of one that is killed or away.
  */
-import { Redis } from 'ioredis';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { JobLog, type Store } from '../actors/log/job-log.ts';
-import type { JobEvent } from '../protocol/job-events.ts';
 import { chat, saidIn } from './callers.ts';
-import { type RouterProcess, startRouter, waitUntil } from './processes.ts';
-import { type RedisServer, startRedis } from './redis-server.ts';
-import { type Script, startWorker } from './scripted-worker.ts';
+import { waitUntil } from './processes.ts';
+import { startWorker } from './scripted-worker.ts';
+import { kill, lookMs, never, second, sleep, slowly, startTwoRouters, type TwoRouters, words } from './two-routers.ts';
 
-const redis: RedisServer | null = await startRedis(['--appendonly', 'no']);
-let one: RouterProcess;
-let two: RouterProcess;
-let connection: Redis;
-let log: JobLog;
+const started = await startTwoRouters();
+// Without a redis-server no test runs.
+const { one, two, connection, eventsOf, openJobs, untilNothingIsOpen, untilOutput } = (started ?? {}) as TwoRouters;
 
-const router = (): Promise<RouterProcess> => startRouter({ AUXOT_REDIS_URL: redis?.url ?? '', AUXOT_SHARDS: '1' });
-
-async function kill(killed: RouterProcess): Promise<void> {
-  killed.kill('SIGKILL');
-  await killed.ended;
-}
-
-const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms));
-/** Routers look twice a second who else is there. */
-const lookMs = 600;
-const eventsOf = async (jobId: string): Promise<JobEvent[]> =>
-  (await log.read(jobId)).flatMap(({ events }) => [...events]);
-const openJobs = (): Promise<string[]> => log.openJobs();
-const untilNothingIsOpen = (): Promise<void> =>
-  waitUntil(
-    async () => (await openJobs()).length === 0,
-    5000,
-    () => 'a job does not end',
-  );
-const never: Script = () => undefined;
-
-/** Says `count` words, one each `ms`. */
-const slowly =
-  (count: number, ms: number, from = 1, protocol = 1): Script =>
-  async ({ job_id, attempt }, worker) => {
-    for (let seq = from; seq <= count; seq += 1) {
-      if (ms > 0) await sleep(ms);
-      worker.say({ type: 'token', job_id, token: `w${seq} `, ...(protocol === 2 ? { attempt, seq, ids: [seq] } : {}) });
-    }
-    const last = protocol === 2 ? { attempt, seq: count } : {};
-    worker.say({ type: 'complete', job_id, full_response: '', input_tokens: 1, output_tokens: count, ...last });
-  };
-const words = (count: number): string => Array.from({ length: count }, (_, i) => `w${i + 1} `).join('');
-/** A worker of version 2, which says who it is and what it holds. */
-const second = (instance: string, jobs: readonly object[] = []) => ({
-  protocol_version: 2,
-  instance_id: instance,
-  ready: true,
-  model_file: 'a'.repeat(64),
-  ...(jobs.length === 0 ? {} : { jobs }),
-});
-
-test.before(async () => {
-  connection = new Redis(redis?.url ?? '');
-  log = new JobLog(connection as unknown as Store, {});
-  [one, two] = await Promise.all([router(), router()]);
-  // So long that each of them may judge the other.
-  await sleep(2500);
-});
-test.after(async () => {
-  for (const each of [one, two]) {
-    if (process.env.SHOW === '1') console.log(each.output());
-    await kill(each);
-  }
-  connection.disconnect();
-  await redis?.stop();
-});
+test.after(() => started?.stop());
 
 test('routers that live leave each other’s jobs alone', async () => {
   const first = await startWorker(one.wsUrl, { slots: 1, script: never });
@@ -156,11 +95,7 @@ test('a worker that redials another router takes its jobs with it, and nothing i
   );
   const [{ job_id = '', attempt = 0 } = {}] = worker.jobs;
   for (const seq of [1, 2, 3]) worker.say({ type: 'token', job_id, attempt, seq, ids: [seq], token: `w${seq} ` });
-  await waitUntil(
-    async () => (await eventsOf(job_id)).some(({ type }) => type === 'output.appended'),
-    3000,
-    () => 'no output',
-  );
+  await untilOutput(job_id);
   worker.close();
   const redialledAt = performance.now();
   // It has said one more, which the first router may not have got.
@@ -230,11 +165,7 @@ test('the jobs of a router that is killed go on at another within 2 s, and calle
   );
   const [{ job_id = '', attempt = 0 } = {}] = worker.jobs;
   for (const seq of [1, 2, 3]) worker.say({ type: 'token', job_id, attempt, seq, ids: [seq], token: `w${seq} ` });
-  await waitUntil(
-    async () => (await eventsOf(job_id)).some(({ type }) => type === 'output.appended'),
-    3000,
-    () => 'no output',
-  );
+  await untilOutput(job_id);
   const killedAt = Date.now();
   await kill(one);
   const back = await startWorker(two.wsUrl, { slots: 1, hello: second('w-kill', [{ job_id, attempt, seq: 5 }]) });
@@ -250,4 +181,4 @@ test('the jobs of a router that is killed go on at another within 2 s, and calle
   back.close();
 });
 
-if (redis !== null) test.run();
+if (started !== null) test.run();

@@ -1,97 +1,12 @@
 /** `auxot-tools` as people start it: a process, and a router that is a few lines long. */
-import { mkdtempSync, rmSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type WebSocket, WebSocketServer } from 'ws';
-import { type Program, runProgram, waitUntil, within } from './processes.ts';
-
-const key = 'tls_secret-that-must-not-show';
-
-type Frame = Readonly<Record<string, unknown>>;
-
-interface Router {
-  readonly url: string;
-  /** Of all connections, in order. */
-  readonly frames: Frame[];
-  readonly closes: number[];
-  send(frame: object): void;
-  result(jobId: string): Promise<Frame>;
-  drop(): void;
-}
-
-async function withRouter(version: 1 | 2, run: (router: Router) => Promise<void>): Promise<void> {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
-  await new Promise(resolve => server.once('listening', resolve));
-  const frames: Frame[] = [];
-  const closes: number[] = [];
-  let socket: WebSocket | null = null;
-  server.on('connection', connected => {
-    socket = connected;
-    connected.on('close', code => closes.push(code));
-    connected.on('message', (data: Buffer) => {
-      const frame: Frame = JSON.parse(data.toString());
-      frames.push(frame);
-      if (frame.type === 'hello')
-        connected.send(
-          JSON.stringify(
-            frame.gpu_key === key
-              ? { type: 'hello_ack', success: true, gpu_id: 'ab', ...(version === 2 ? { protocol_version: 2 } : {}) }
-              : { type: 'error', error: 'authentication failed' },
-          ),
-        );
-    });
-  });
-  const resultOf = (jobId: string) => frames.filter(({ type, job_id }) => type === 'tool_result' && job_id === jobId);
-  try {
-    await run({
-      url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      frames,
-      closes,
-      send: frame => socket?.send(JSON.stringify(frame)),
-      async result(jobId) {
-        await waitUntil(
-          () => resultOf(jobId).length > 0,
-          30_000,
-          () => `no result for ${jobId}; ${JSON.stringify(frames)}`,
-        );
-        return resultOf(jobId).at(-1) ?? {};
-      },
-      drop: () => socket?.terminate(),
-    });
-  } finally {
-    for (const client of server.clients) client.terminate();
-    await new Promise(resolve => server.close(resolve));
-  }
-}
-
-async function withTools(
-  args: readonly string[],
-  env: Record<string, string>,
-  run: (program: Program, folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'auxot-tools-test-'));
-  const program = runProgram('tools', args, env, folder);
-  try {
-    await run(program, folder);
-  } finally {
-    program.kill('SIGKILL');
-    await program.ended;
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-const job = (jobId: string, name: string, args: object, more: object = {}): object => ({
-  type: 'tool_job',
-  job_id: jobId,
-  parent_job_id: 'chatcmpl-1',
-  tool_name: name,
-  tool_call_id: `call_${jobId}`,
-  arguments: args,
-  ...more,
-});
+import { freePort, waitUntil, within } from './processes.ts';
+import { type Frame, job, toolsKey, withRouter, withTools } from './tools-router.ts';
 
 test('help, version, a wrong flag and a missing key say what they should, with their exit codes', () =>
   Promise.all([
@@ -116,7 +31,7 @@ test('help, version, a wrong flag and a missing key say what they should, with t
 for (const version of [1, 2] as const)
   test(`a version ${version} router is told the tools, has a script run, and gets a good-bye`, () =>
     withRouter(version, router =>
-      withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: key }, async program => {
+      withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: toolsKey }, async program => {
         await waitUntil(
           () => router.frames.length > 0,
           30_000,
@@ -138,7 +53,7 @@ for (const version of [1, 2] as const)
         program.kill('SIGTERM');
         assert.is((await within(20_000, program.ended, 'the end')).status, 0, program.output());
         assert.is(router.closes.at(-1), 1001);
-        assert.not.match(program.output(), key);
+        assert.not.match(program.output(), toolsKey);
       }),
     ));
 
@@ -153,7 +68,7 @@ test('X2: a wrong key ends it with 1 and a sentence, and the key does not show',
 
 test('a result that the router never acknowledged is said again after a cut, and the call is run once', () =>
   withRouter(2, router =>
-    withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: key }, async () => {
+    withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: toolsKey }, async () => {
       await waitUntil(
         () => router.frames.length > 0,
         30_000,
@@ -177,6 +92,81 @@ test('a result that the router never acknowledged is said again after a cut, and
       const said = router.frames.filter(({ type, job_id }) => type === 'tool_result' && job_id === 'j1');
       assert.ok(said.length >= 3, `${said.length} times`);
       for (const frame of said) assert.equal(frame, first);
+    }),
+  ));
+
+test('shell tools, MCP servers and the health page, each with the secrets that are its own', () =>
+  withRouter(2, async router => {
+    const healthPort = await freePort();
+    const folder = mkdtempSync(join(tmpdir(), 'auxot-tools-test-'));
+    const everything = fileURLToPath(import.meta.resolve('@modelcontextprotocol/server-everything/dist/index.js'));
+    const mcpServers = {
+      everything: { command: process.execPath, args: [everything, 'stdio'], env: { KEY: `\${KEY}` } },
+    };
+    writeFileSync(join(folder, 'mcp.json'), JSON.stringify({ mcpServers }));
+    writeFileSync(join(folder, 'get_env.sh'), '#!/bin/sh\nenv\n', { mode: 0o755 });
+    const described = { name: 'get_env', description: 'Shows its environment.', parameters: { type: 'object' } };
+    writeFileSync(join(folder, 'get_env.tool.json'), JSON.stringify(described));
+    const env = {
+      AUXOT_TOOLS_KEY: toolsKey,
+      AUXOT_TOOLS_HEALTH_PORT: String(healthPort),
+      AUXOT_TOOLS_DIR: folder,
+      AUXOT_MCP_CONFIG: join(folder, 'mcp.json'),
+      AUXOT_TOOLS_EVERYTHING__KEY: 'key-of-everything',
+      AUXOT_TOOLS_GET_ENV__TOKEN: 'token-of-the-script',
+      BRAVE_SEARCH_API_KEY: 'key-of-the-search',
+      AUXOT_ALLOWED_TOOLS: 'get_env,everything',
+    };
+    await withTools(['--router-url', router.url], env, async program => {
+      const changed = (): string =>
+        JSON.stringify(router.frames.filter(({ type }) => type === 'tools_changed').at(-1) ?? '');
+      await waitUntil(
+        () => changed().includes('everything__echo'),
+        30_000,
+        () => program.output(),
+      );
+      router.send(job('j1', 'get_env', {}, { credentials: { CALL: 'came-with-the-call' } }));
+      router.send(job('j2', 'everything__get-env', {}));
+      router.send(job('j3', 'everything', { command: 'echo', arguments: { message: 'hello' } }));
+      router.send(job('j4', 'code_executor', { code: '1' }));
+      router.send(job('j5', 'some_tool', {}, { mcp_package: 'left-pad' }));
+      const shell = JSON.stringify(await router.result('j1'));
+      const mcp = JSON.stringify(await router.result('j2'));
+      for (const word of ['TOKEN=token-of-the-script', 'CALL=came-with-the-call']) assert.match(shell, word);
+      assert.match(mcp, 'key-of-everything');
+      for (const word of [toolsKey, 'key-of-the-search', 'AUXOT_']) assert.not.match(shell + mcp, word);
+      assert.not.match(shell, 'key-of-everything');
+      assert.not.match(mcp, 'token-of-the-script');
+      assert.match(JSON.stringify(await router.result('j3')), 'hello');
+      assert.is((await router.result('j4')).code, 'not_allowed', 'T10: not in the allow-list');
+      assert.is((await router.result('j5')).code, 'not_allowed', 'T10: a package that a job names');
+      const health = await fetch(`http://127.0.0.1:${healthPort}/health`);
+      assert.is(health.status, 200);
+      router.drop();
+      for (const word of ['key-of', 'token-of', 'came-with']) assert.not.match(program.output(), word, 'T8');
+    });
+    rmSync(folder, { recursive: true, force: true });
+  }));
+
+test('T12: cancel stops a call and is answered; a stop lets calls finish', () =>
+  withRouter(2, router =>
+    withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: toolsKey }, async program => {
+      await waitUntil(
+        () => router.frames.length > 0,
+        30_000,
+        () => program.output(),
+      );
+      router.send(job('j1', 'code_executor', { code: 'while (true);', timeout_seconds: 30 }));
+      router.send(job('j2', 'code_executor', { code: 'await new Promise(r => setTimeout(r, 1500)); 7' }));
+      await new Promise(resolve => setTimeout(resolve, 500));
+      const startedAt = Date.now();
+      router.send({ type: 'cancel', job_id: 'j1' });
+      assert.is((await router.result('j1')).code, 'cancelled');
+      assert.ok(Date.now() - startedAt < 3000);
+      program.kill('SIGTERM');
+      assert.is(((await router.result('j2')).result as { return_value?: number }).return_value, 7);
+      assert.is((await within(20_000, program.ended, 'the end')).status, 0);
+      assert.ok(router.frames.some(({ type, state }) => type === 'status' && state === 'draining'));
     }),
   ));
 

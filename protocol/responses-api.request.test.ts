@@ -215,6 +215,13 @@ test('RS9: a format is passed on where it can be kept', () => {
     refusal({ input: '', text: { format: { type: 'json_schema' } } }, everyFeature),
     'invalid_request text.format.name',
   );
+  const unheld = { ...format, schema: { type: 'object', properties: { a: { not: { type: 'string' } } } } };
+  assert.match(
+    refusal({ input: '', text: { format: unheld } }, everyFeature),
+    /^unsupported_parameter text\.format\.schema/,
+  );
+  const { request } = read({ input: '', top_logprobs: 3 }, everyFeature);
+  assert.equal([request.logprobs, request.topLogprobs], [true, 3]);
   assert.is(refusal({ input: '', text: { format: { type: 'xml' } } }), 'invalid_request text.format.type');
 });
 

@@ -10,6 +10,7 @@
  * `referencesIn` says which, and `histories` brings them.
  */
 import Type, { type Static } from 'typebox';
+import { answerGrammar } from './answer-grammar.ts';
 import { everyFeature } from './features.ts';
 import { defined, fit } from './fit.ts';
 import type { AnswerShape, JobRequest, ResponseAnswerShape } from './job-events.ts';
@@ -215,6 +216,8 @@ function readConversation(
   if (!tools.ok) return tools;
   const format = readFormat(given.text?.format, honours);
   if (!format.ok) return format;
+  const form = answerGrammar({ ...tools.value.request, responseFormat: format.value });
+  if (!form.ok) return unsupported(spelledHere(form.param), form.why);
   const lead = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
   const talk = [...(before?.messages ?? []), ...said.value.messages];
   // Some callers ask with nothing to see whether anybody is there.
@@ -226,6 +229,10 @@ function readConversation(
     ignored: [...said.value.ignored, ...tools.value.ignored],
   });
 }
+
+/** Where it stands in this API: there, formats and tools are flat. */
+const spelledHere = (param: string): string =>
+  param.replace('response_format.json_schema', 'text.format').replace('].function.', '].');
 
 const notFound = (id: string): string =>
   `there is no response "${id.slice(0, 80)}" to go on from: it was not stored, or is not kept any more (AUXOT_LOG_RETENTION)`;

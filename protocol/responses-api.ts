@@ -6,9 +6,9 @@
  * that the official types require is always there; every event repeats its type inside its data.
  */
 import { codeOf } from './codes.ts';
-import type { JobSubmitted, Usage } from './job-events.ts';
+import type { JobSubmitted, TokenLogprob, Usage } from './job-events.ts';
 import { responseIdOf } from './responses-api.ids.ts';
-import type { CallItem, OutputItem } from './responses-api.items.ts';
+import type { CallItem, OutputItem, TextPart } from './responses-api.items.ts';
 
 export {
   type Histories,
@@ -95,6 +95,15 @@ function flatTool({ type, function: described }: Readonly<Record<string, unknown
     : { type, name, description, parameters, strict };
 }
 
+/** Without bytes, a token is only a part of a character. */
+export const responseLogprobs = (tokens: readonly TokenLogprob[]) =>
+  tokens.map(({ token, logprob, bytes = [], top_logprobs: top }) => ({
+    token,
+    logprob,
+    bytes,
+    top_logprobs: top.map(({ token, logprob, bytes = [] }) => ({ token, logprob, bytes })),
+  }));
+
 /** What a failure is called inside a response: callers know a few names only. */
 export function responseError(code: string, message: string): ResponseError {
   if (code === 'context_length_exceeded') return { code, message };
@@ -130,10 +139,13 @@ export const responseEvents = {
     frame('response.content_part.added', n, { ...at, content_index: 0, part }),
   partDone: (n: number, at: At, part: object): string =>
     frame('response.content_part.done', n, { ...at, content_index: 0, part }),
-  text: (n: number, { item_id, output_index }: At, text: string): string =>
-    delta('response.output_text.delta', n, item_id, output_index, '"content_index":0,"logprobs":[],', text),
-  textDone: (n: number, at: At, text: string): string =>
-    frame('response.output_text.done', n, { ...at, content_index: 0, text, logprobs: [] }),
+  text: (n: number, { item_id, output_index }: At, text: string, logprobs: readonly TokenLogprob[] = []): string => {
+    const told = logprobs.length === 0 ? '[]' : JSON.stringify(responseLogprobs(logprobs));
+    const place = `"content_index":0,"logprobs":${told},`;
+    return delta('response.output_text.delta', n, item_id, output_index, place, text);
+  },
+  textDone: (n: number, at: At, { text, logprobs }: TextPart): string =>
+    frame('response.output_text.done', n, { ...at, content_index: 0, text, logprobs }),
   thought: (n: number, { item_id, output_index }: At, text: string): string =>
     delta('response.reasoning_text.delta', n, item_id, output_index, '"content_index":0,', text),
   thoughtDone: (n: number, at: At, text: string): string =>

@@ -97,6 +97,8 @@ export type ShardInput =
       /** What connected workers can do. */
       readonly offered?: Offered;
       readonly idempotency?: string;
+      /** Fields without effect are refused. */
+      readonly strict?: boolean;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
       /** Logs of the responses that the request names; absent until they have been read. */
@@ -241,6 +243,8 @@ export type ShardInput =
       readonly workerId: string;
       readonly jobs: readonly JobMark[];
     }
+  /** The router stops: the worker is to finish what it has, and to dial another one. */
+  | { readonly kind: 'workerDrained'; readonly at: number; readonly workerId: string }
   | { readonly kind: 'workerClosed'; readonly at: number; readonly workerId: string; readonly code: number }
   | { readonly kind: 'timerFired'; readonly at: number; readonly key: string }
   /** After a restart or the death of a shard: rebuild from the log. */

@@ -51,6 +51,8 @@ export interface ToolsConfig {
   readonly mcpRunner: readonly string[];
   /** Program and arguments of an MCP server that drives a browser; null: none. */
   readonly browserCommand: readonly string[] | null;
+  /** Of the page that says how the worker is; null: none. */
+  readonly healthPort: number | null;
   readonly logLevel: LogLevel;
 }
 
@@ -88,6 +90,7 @@ export function readToolsConfig(env: Env, flags: Flags<keyof typeof toolsFlags>)
     mcpRunner: wordsOf(readString(env, 'AUXOT_MCP_RUNNER', 'npx -y')),
     browserCommand:
       readOptional(env, 'AUXOT_BROWSER_MCP') === null ? null : wordsOf(readString(env, 'AUXOT_BROWSER_MCP', '')),
+    healthPort: readInt(env, 'AUXOT_TOOLS_HEALTH_PORT', { fallback: 0, min: 0, max: 65_535 }) || null,
     logLevel: readChoice(level === undefined ? env : { AUXOT_LOG_LEVEL: level }, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
 }
@@ -141,5 +144,6 @@ Environment (a .env file in the current directory is read first; the environment
                              --isolated; its tools are offered as browser_...      (default: none)
   AUXOT_BRAVE_API_URL        address of the search service                         (default https://api.search.brave.com)
   AUXOT_TOOLS_CODE_THREADS   scripts of code_executor that run at the same time    (default 2)
+  AUXOT_TOOLS_HEALTH_PORT    port of http://127.0.0.1:<port>/health                (default: none)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                                (default 30s)
 `;

@@ -23,6 +23,8 @@ export const Letter = Type.Union([
   Type.Object({ kind: Type.Literal('taken'), jobId: Type.String(), epoch: Type.Integer() }),
   /** The last caller that read the job's answer here is gone. */
   Type.Object({ kind: Type.Literal('abandoned'), jobId: Type.String() }),
+  /** The job is to be cancelled. */
+  Type.Object({ kind: Type.Literal('unwanted'), jobId: Type.String() }),
   /** A worker that dialled in here holds the job that you write: let it go, if the worker may go on with it. */
   Type.Object({ kind: Type.Literal('asked'), jobId: Type.String(), from: Type.String(), claim: Claim }),
   /** It is yours: open the epoch after this one. */

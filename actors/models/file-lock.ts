@@ -3,12 +3,12 @@
  *
  * L1. The lock of a process that is gone is taken over at once; of a process on another machine, or of one that cannot be
  *     looked at, when it has not been renewed for `staleMs`.
- * L2. Of two that take over the same lock, one wins: it is moved aside first, and put back if it was a newer one.
+ * L2. Of several that find the same dead lock, one removes it, and only after it has looked again.
  * L3. Whoever waits sees the end of the other's work within `lookMs`, and stops waiting when told to.
  */
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stopped } from './model-error.ts';
@@ -27,6 +27,7 @@ interface Holder {
 const renewMs = 5000;
 const staleMs = 60_000;
 const lookMs = 250;
+const guardMsMax = 10_000;
 
 export async function lockFile(path: string, signal: AbortSignal, onWaiting: (pid: number) => void): Promise<FileLock> {
   const lockPath = `${path}.lock`;
@@ -37,7 +38,7 @@ export async function lockFile(path: string, signal: AbortSignal, onWaiting: (pi
     const holder = await read(lockPath);
     if (holder === null) continue;
     if (await isStale(lockPath, holder)) {
-      await putAside(lockPath, holder);
+      await takeAway(lockPath, holder);
       continue;
     }
     if (!told) onWaiting(holder.pid);
@@ -106,16 +107,26 @@ function isRunning(pid: number): boolean {
   }
 }
 
-async function putAside(path: string, stale: Holder): Promise<void> {
-  const aside = `${path}.${randomUUID()}`;
+/** Under a guard, so that of several that saw the same dead lock only one looks again and removes it. */
+async function takeAway(path: string, stale: Holder): Promise<void> {
+  const guard = `${path}.takeover`;
   try {
-    await rename(path, aside);
-  } catch {
-    return; // another process was faster
+    await writeFile(guard, '', { flag: 'wx' });
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    const madeAt = await stat(guard)
+      .then(({ mtimeMs }) => mtimeMs)
+      .catch(() => Date.now());
+    if (Date.now() - madeAt > guardMsMax)
+      await rm(guard, { force: true }); // its process was killed just there
+    else await sleep(lookMs / 10);
+    return;
   }
-  const moved = await read(aside);
-  if (moved?.nonce === stale.nonce) await rm(aside, { force: true });
-  else await rename(aside, path);
+  try {
+    if ((await read(path))?.nonce === stale.nonce) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
+  }
 }
 
 /** A process id is used again; the instant at which it began is not. null where the system does not say. */

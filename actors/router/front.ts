@@ -61,6 +61,8 @@ export interface FrontOptions {
   readonly silentMs: number;
   /** Shown when a request names no model. */
   readonly modelDefault: string;
+  /** Fields of requests that have no effect are refused. */
+  readonly strictParams?: boolean;
 }
 
 export interface FrontParts {
@@ -115,6 +117,7 @@ const inputsMax = 8192;
 const sweepMs = 1000;
 /** After a shutdown's grace, for the jobs that are cut to say so. */
 const lastWordsMs = 2000;
+const lastLookMs = 10;
 
 export class Front {
   readonly #options: FrontOptions;
@@ -268,6 +271,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      ...(this.#options.strictParams === true ? { strict: true } : {}),
       offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
@@ -298,7 +302,9 @@ export class Front {
   cancelArrived(port: CallerPort, jobId: string): number {
     const ours = this.#jobs.has(jobId);
     if (ours) this.#post(jobId, { kind: 'jobCancel', at: this.#parts.clock.now(), jobId, reason: 'requested' });
-    return this.followArrived(port, jobId, { cursor: null, shape: 'standing', waits: ours });
+    else void this.#sharing?.tellWriter('unwanted', jobId);
+    const waits = ours || this.#sharing !== null;
+    return this.followArrived(port, jobId, { cursor: null, shape: 'standing', waits });
   }
 
   /** A request to count tokens, with its body. The answer goes to `port`. */
@@ -317,7 +323,7 @@ export class Front {
   callerClosed(streamId: number): void {
     const left = this.#callers.close(streamId);
     if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
-      if (left.follow?.waits === true) void this.#sharing?.abandon(left.jobId);
+      if (left.follow?.waits === true) void this.#sharing?.tellWriter('abandoned', left.jobId);
     }
     this.#checkIdle();
   }
@@ -390,31 +396,69 @@ export class Front {
   }
 
   /**
-   * Takes no new jobs, waits up to `graceMs` for those there are, ends the rest with an error that says why, closes the
-   * workers' sockets and ends the shards.
+   * Takes no new jobs, waits up to `graceMs` for those there are, hands the rest to another router or ends them with an
+   * error that says why, closes the workers' sockets and ends the shards.
    */
   async stop(graceMs: number): Promise<void> {
-    const { clock, diagnostics } = this.#parts;
+    const { diagnostics } = this.#parts;
     this.#draining = true;
     this.#queue.close();
+    this.#sharing?.stop();
+    if (this.#hasOthers) this.#sendAway();
     if (!(await this.#idleWithin(graceMs))) {
-      diagnostics.warn('jobs are cut by the shutdown', { jobs: this.#jobs.size });
-      const at = clock.now();
-      for (const jobId of this.#jobs) this.#post(jobId, { kind: 'jobCancel', at, jobId, reason: 'shutdown' });
-      await this.#idleWithin(lastWordsMs);
+      const cut = [...this.#jobs].filter(jobId => !this.#hasOthers || !this.#canMove(jobId));
+      diagnostics.warn('jobs outlast the shutdown', { cut: cut.length, handedOver: this.#jobs.size - cut.length });
+      await this.#cancelAll(cut);
     }
     this.#workers.closeAll(closeCodes.goingAway, 'the router is shutting down');
+    await this.#lastAppends();
+    this.#appender.stop();
     this.#sharing?.close();
     this.#handovers?.stop();
+    // From here on others take what is left (M3).
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();
     this.#stopSweep();
     this.#counts.stop();
     this.#looks.stop();
     this.#timers.stop();
-    this.#appender.stop();
     await this.#links.stop();
     for (const { port } of this.#callers) port.destroy();
+  }
+
+  get #hasOthers(): boolean {
+    return (this.#membership?.others.length ?? 0) > 0;
+  }
+
+  /** Workers go to other routers when they have finished, and what waits here runs there. */
+  #sendAway(): void {
+    const at = this.#parts.clock.now();
+    for (const { workerId, protocol } of this.#workers) {
+      if (protocol >= 2) this.#post(workerId, { kind: 'workerDrained', at, workerId });
+    }
+    this.#sharing?.look();
+  }
+
+  /** Whether the job can go on at another router: it waits, or its worker takes it there. */
+  #canMove(jobId: string): boolean {
+    const workerId = this.#queue.holder(jobId);
+    return workerId === undefined || (this.#workers.get(workerId)?.protocol ?? 1) >= 2;
+  }
+
+  async #cancelAll(jobIds: readonly string[]): Promise<void> {
+    const { clock } = this.#parts;
+    const at = clock.now();
+    for (const jobId of jobIds) this.#post(jobId, { kind: 'jobCancel', at, jobId, reason: 'shutdown' });
+    const left = (): boolean => jobIds.some(jobId => this.#jobs.has(jobId) || this.#callers.watch(jobId));
+    for (; left() && clock.now() < at + lastWordsMs; ) await new Promise<void>(resolve => clock.after(lookMs, resolve));
+  }
+
+  /** What was said so far is in the log before anybody else reads it. */
+  async #lastAppends(): Promise<void> {
+    const { clock } = this.#parts;
+    const until = clock.now() + lastWordsMs;
+    while (this.#hasOthers && this.#appender.pending > 0 && clock.now() < until)
+      await new Promise<void>(resolve => clock.after(lastLookMs, resolve));
   }
 
   #idleWithin(ms: number): Promise<boolean> {
@@ -670,6 +714,7 @@ export class Front {
       take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
       letGo: jobId => this.#letGo(jobId),
       abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+      unwanted: jobId => this.#post(jobId, { kind: 'jobCancel', at: clock.now(), jobId, reason: 'requested' }),
       handover: letter => handovers.read(letter),
     });
     const membership: Membership = new Membership(boot, cluster, clock, diagnostics, {

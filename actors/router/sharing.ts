@@ -29,6 +29,8 @@ export interface SharingEvents {
   letGo(jobId: string): void;
   /** Nobody reads the job's answer at another router any more. */
   abandoned(jobId: string): void;
+  /** Somebody at another router wants our job to end. */
+  unwanted(jobId: string): void;
   /** About a job that a worker takes from one router to another. */
   handover(letter: HandoverLetter): void;
 }
@@ -109,13 +111,14 @@ export class Sharing {
     for (const offer of await this.#port.inherit(isGone)) await this.#deal(offer);
   }
 
-  /** The last caller here has left a job that another router writes. */
-  async abandon(jobId: string): Promise<void> {
-    for (let tries = 0; tries < triesMax && this.#events.epochOf(jobId) === null; tries += 1) {
+  /** The last caller here has left a job that another router writes (abandoned), or wants it to end (unwanted). */
+  async tellWriter(kind: 'abandoned' | 'unwanted', jobId: string): Promise<void> {
+    for (let tries = 0; tries < triesMax; tries += 1) {
+      if (this.#events.epochOf(jobId) !== null) return this.#read({ kind, jobId });
       try {
         const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
         if (owner === null) return;
-        if (this.#events.others().includes(owner)) return await this.#port.tell(owner, { kind: 'abandoned', jobId });
+        if (this.#events.others().includes(owner)) return await this.#port.tell(owner, { kind, jobId });
       } catch {
         // Trouble with the store, or a writer that has just gone: the next try may find another one.
       }
@@ -216,6 +219,8 @@ export class Sharing {
       }
       case 'abandoned':
         return this.#events.abandoned(letter.jobId);
+      case 'unwanted':
+        return this.#events.unwanted(letter.jobId);
       default:
         return this.#events.handover(letter);
     }

@@ -8,6 +8,7 @@ import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
 import type { JobHistory } from '../../protocol/shard-messages.ts';
+import { ineffectiveParam } from '../../protocol/tuning-params.ts';
 import { historiesOf } from './looks.ts';
 
 export type ReadBody =
@@ -28,6 +29,8 @@ export interface RequestBytes {
   readonly api: AnswerShape['api'];
   readonly body: Uint8Array;
   readonly modelDefault: string;
+  /** Fields without effect are refused. */
+  readonly strict?: boolean;
   readonly requestId: string;
   /** Logs of the responses that the request names; absent until they have been read. */
   readonly histories?: readonly JobHistory[];
@@ -41,6 +44,11 @@ export function readRequest(input: RequestBytes): ReadBody {
   if (value.ok && api === 'openai.responses' && histories === undefined) {
     const jobIds = jobsNamedIn(value.value);
     if (jobIds.length > 0) return { ok: 'later', jobIds };
+  }
+  const idle = value.ok && input.strict === true ? ineffectiveParam(api, value.value) : null;
+  if (idle !== null) {
+    const message = `${idle} has no effect here (AUXOT_STRICT_PARAMS)`;
+    return { ok: false, answer: refusalOf(api, { code: 'unsupported_parameter', message, param: idle, requestId }) };
   }
   const parsed = value.ok ? parse(value.value, input) : value;
   if (!parsed.ok) return { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };

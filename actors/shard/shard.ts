@@ -149,6 +149,7 @@ export class Shard {
       case 'workerFrame':
       case 'workerKeyChecked':
       case 'workerClaimed':
+      case 'workerDrained':
       case 'workerClosed':
       case 'workerRestored':
         return this.#workers.take(input);

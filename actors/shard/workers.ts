@@ -36,6 +36,7 @@ type WorkerInput = Extract<
       | 'workerFrame'
       | 'workerKeyChecked'
       | 'workerClaimed'
+      | 'workerDrained'
       | 'workerClosed'
       | 'workerRestored'
       | 'timerFired';
@@ -73,6 +74,8 @@ export class Workers {
         return this.#obey(input.workerId, { type: 'judgeKey', at: input.at, verdict: input.verdict });
       case 'workerClaimed':
         return this.#obey(input.workerId, { type: 'answerClaims', at: input.at, jobs: input.jobs });
+      case 'workerDrained':
+        return this.#obey(input.workerId, { type: 'beginDrain', at: input.at });
       case 'workerClosed':
         return this.#obey(input.workerId, { type: 'loseSocket', at: input.at, code: input.code });
       case 'workerRestored':

@@ -45,6 +45,8 @@ export interface SessionOptions {
   readonly secrets: Readonly<Record<string, string>>;
   readonly egress: Egress;
   readonly version: string;
+  /** Nobody waits for the start of the session any more. */
+  readonly signal: AbortSignal;
   readonly onClosed: () => void;
   readonly onToolsChanged: () => void;
 }
@@ -88,7 +90,7 @@ export async function openSession(options: SessionOptions): Promise<McpSession> 
 
   try {
     // The SDK types optional callbacks in another way than exactOptionalPropertyTypes reads them.
-    await client.connect(transport as Transport, { timeout: startMsMax });
+    await client.connect(transport as Transport, { timeout: startMsMax, signal: options.signal });
   } catch (error) {
     const told = why(error);
     await close();

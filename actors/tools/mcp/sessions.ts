@@ -42,6 +42,7 @@ const serversMax = 1000;
 
 interface Slot {
   readonly opening: Promise<McpSession>;
+  readonly abort: AbortController;
   session: McpSession | null;
   users: number;
   restedAt: number;
@@ -60,6 +61,7 @@ export function openSessions({ env, egress, version, sessionsMax = sessionsMaxDe
     slot.ending = true;
     if (slot.idle !== null) clearTimeout(slot.idle);
     if (slots.get(key) === slot) slots.delete(key);
+    slot.abort.abort();
     const session = slot.session ?? (await slot.opening.catch(() => null));
     await session?.close();
   };
@@ -87,13 +89,16 @@ export function openSessions({ env, egress, version, sessionsMax = sessionsMaxDe
     makeRoom();
     const own = server.kind === 'stdio' ? { ...server.env, ...credentials } : { ...server.headers, ...credentials };
     const openedAt = Date.now();
+    const abort = new AbortController();
     const slot: Slot = {
+      abort,
       opening: openSession({
         server,
         env: server.kind === 'stdio' ? { ...plainEnvironment(env), ...own } : {},
         secrets: own,
         egress,
         version,
+        signal: abort.signal,
         onClosed: () => {
           if (slots.get(key) !== slot) return;
           slots.delete(key);

@@ -24,8 +24,8 @@ export interface Downloaded {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly bytes: Buffer;
-  /** There was more than `bytesMax`. */
-  readonly cut: boolean;
+  /** There was more: than `bytesMax`, or than came before the connection broke. */
+  readonly cut: 'large' | 'broken' | null;
   /** Why the body was not read. */
   readonly refused: string | null;
 }
@@ -69,7 +69,10 @@ export async function download(egress: Egress, options: DownloadOptions): Promis
     const known = flat(answer.headers);
     const refused = options.refuse?.(known['content-type'] ?? '', answer.statusCode) ?? null;
     if (refused !== null) discard(answer);
-    const read = refused === null ? await readBody(answer, options.bytesMax) : { bytes: Buffer.alloc(0), cut: false };
+    const read =
+      refused === null
+        ? await readBody(answer, options.bytesMax, options.signal)
+        : { bytes: Buffer.alloc(0), cut: null };
     return { url: url.href, status: answer.statusCode, headers: known, refused, ...read };
   }
 }
@@ -130,7 +133,11 @@ function reasonOf(error: unknown, { host }: URL): string {
   return `${host} cannot be read: ${error instanceof Error ? error.message : 'unknown error'}`;
 }
 
-async function readBody(answer: Dispatcher.ResponseData, bytesMax: number): Promise<{ bytes: Buffer; cut: boolean }> {
+async function readBody(
+  answer: Dispatcher.ResponseData,
+  bytesMax: number,
+  signal: AbortSignal,
+): Promise<Pick<Downloaded, 'bytes' | 'cut'>> {
   const unfold = decoderOf(oneHeader(answer.headers['content-encoding']) ?? '');
   const body = unfold === null ? answer.body : answer.body.pipe(unfold);
   // A pipe hands on no errors; without this a broken connection would never end the reading.
@@ -144,20 +151,20 @@ async function readBody(answer: Dispatcher.ResponseData, bytesMax: number): Prom
   }
   const pieces: Buffer[] = [];
   let bytes = 0;
-  let cut = false;
+  let cut: Downloaded['cut'] = null;
   try {
     for await (const piece of body as AsyncIterable<Buffer>) {
       pieces.push(piece.subarray(0, bytesMax - bytes));
       bytes += piece.length;
       if (bytes > bytesMax) {
-        cut = true;
+        cut = 'large';
         break;
       }
     }
   } catch (error) {
-    if (error instanceof Error && error.name === 'AbortError') throw error;
+    if (signal.aborted) throw signal.reason;
     if (bytes === 0) throw new DownloadError(`the body of the answer cannot be read: ${messageOf(error)}`);
-    cut = true; // what came is better than nothing, and the caller is told that there was more
+    cut = 'broken'; // what came is better than nothing, and the caller is told that there was more
   } finally {
     unfold?.destroy();
     discard(answer);

@@ -61,9 +61,29 @@ export default function extract(task: ExtractTask): Extracted {
   };
 }
 
+const notConverted = 'The page could not be converted; this is its bare text.';
+/** Real pages stay under a hundred; the time that the parsers take grows with the square. */
+const levelsMax = 1000;
+/** Elements that have no end, or need none. */
+const loose =
+  /^(area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr|p|li|dt|dd|td|th|tr|thead|tbody|option|optgroup)$/i;
+
+function isTooDeep(html: string): boolean {
+  let level = 0;
+  for (const [, close, name = '', alone] of html.matchAll(
+    /<(\/?)([a-z][a-z0-9-]{0,30})(?=[\s/>])(?:[^<>]{0,2000}?(\/)>)?/gi,
+  )) {
+    if (loose.test(name) || alone === '/') continue;
+    level = close === '/' ? Math.max(0, level - 1) : level + 1;
+    if (level > levelsMax) return true;
+  }
+  return false;
+}
+
 const plain = ({ text }: ExtractTask): { content: string; title?: string; note?: string } => ({ content: text });
 
 function readable({ text, mode, url }: ExtractTask): { content: string; title?: string; note?: string } {
+  if (isTooDeep(text)) return { content: bare(text), note: notConverted };
   try {
     const document = parsed(text);
     absolute(document, url);
@@ -79,7 +99,7 @@ function readable({ text, mode, url }: ExtractTask): { content: string; title?: 
       : { content: whole, title };
   } catch {
     // Nested deeper than the stack, or broken in a way that the parsers did not expect.
-    return { content: bare(text), note: 'The page could not be converted; this is its bare text.' };
+    return { content: bare(text), note: notConverted };
   }
 }
 

@@ -19,7 +19,7 @@ export interface WebFetchOptions {
 
 const bytesMax = 5 * 2 ** 20;
 const redirectsMax = 10;
-const extractMsMax = 15_000;
+const extractMsMax = 8000;
 const limitDefault = 18_000;
 const linksDefault = 200;
 const linksMax = 2000;
@@ -132,7 +132,10 @@ async function readPage(
   if (contentType === '' && got.bytes.subarray(0, 1024).includes(0)) return { error: 'the answer is not a text' };
   const text = decodeText(got.bytes, contentType);
   const isHtml = /html/i.test(contentType) || (contentType === '' && /^\s*<(!doctype\s+html|html)/i.test(text));
-  const cut = `Only the first ${bytesMax / 2 ** 20} MiB were read.`;
+  const cut =
+    got.cut === 'large'
+      ? `Only the first ${bytesMax / 2 ** 20} MiB were read.`
+      : 'The connection broke before the end.';
   const links = asked.mode === 'links' && isHtml;
   const limit = links
     ? asked.limit === null || asked.limit > linksMax
@@ -145,7 +148,7 @@ async function readPage(
       { text, isHtml, mode, url: got.url, search, offset, limit },
       { msMax: extractMsMax, signal },
     );
-    return got.cut ? { ...read, note: read.note === undefined ? cut : `${cut} ${read.note}` } : read;
+    return got.cut !== null ? { ...read, note: read.note === undefined ? cut : `${cut} ${read.note}` } : read;
   } catch (error) {
     if (!(error instanceof ThreadEnd) || error.why === 'aborted') throw error;
     const why = { late: 'took too long', died: 'needed too much memory', busy: 'had too many before it' }[error.why];
