@@ -193,13 +193,14 @@ export const JobOrphaned = Type.Object({
   type: Type.Literal('job.orphaned'),
   at: At,
   attempt: Type.Integer({ minimum: 1 }),
-  /** `frames_lost` and `engine_crashed`: the worker is there, but cannot go on with the job. */
+  /** `frames_lost`, `engine_crashed` and `overloaded`: the worker is there, but cannot go on with the job. */
   reason: Type.Union([
     Type.Literal('worker_lost'),
     Type.Literal('worker_silent'),
     Type.Literal('router_restarted'),
     Type.Literal('frames_lost'),
     Type.Literal('engine_crashed'),
+    Type.Literal('overloaded'),
   ]),
   /** The worker's frames up to this number are in the log. */
   seq: Count,

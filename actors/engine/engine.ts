@@ -173,11 +173,14 @@ export type EngineCode =
 export class EngineError extends Error {
   readonly code: EngineCode;
   readonly retryable: boolean;
+  /** For `server_overloaded`: how long, as far as that is known. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: EngineCode, message: string, cause?: unknown) {
+  constructor(code: EngineCode, message: string, cause?: unknown, retryAfterMs: number | null = null) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'EngineError';
     this.code = code;
+    this.retryAfterMs = retryAfterMs;
     this.retryable = code === 'engine_crashed' || code === 'engine_unavailable' || code === 'server_overloaded';
   }
 }

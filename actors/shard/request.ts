@@ -18,6 +18,8 @@ export type ReadBody =
       readonly answer: AnswerShape;
       /** The job goes on without its caller. */
       readonly background?: boolean;
+      /** Types of tools and items in the request that have no effect here. */
+      readonly ignored?: readonly string[];
     }
   /** The logs of these jobs must be read first. */
   | { readonly ok: 'later'; readonly jobIds: readonly string[] }
