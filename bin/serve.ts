@@ -40,7 +40,8 @@ const logSweepMs = 5000;
 
 export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics): Promise<RunningRouter> {
   const boot = randomBytes(12).toString('hex');
-  const store = await openConfiguredStore(config, diagnostics);
+  let returned: () => void = () => undefined;
+  const store = await openConfiguredStore(config, diagnostics, () => returned());
   const log = new JobLog(store, {
     boot,
     retentionMs: config.logRetentionMs,
@@ -87,6 +88,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       }),
     },
   );
+  returned = () => front.storeReturned();
   const recovered = await front.recover();
   const server = openHttp(
     {
@@ -143,12 +145,13 @@ function openCluster(store: Store, log: JobLog, boot: string, { policy, jobTimeo
 }
 
 /** The store of this configuration. The caller closes it. */
-function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {
+function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics, returned: () => void): Promise<Store> {
   return openStore({
     redisUrl: store.kind === 'redis' ? store.url : null,
     dataDir: store.kind === 'embedded' ? store.dataDir : null,
     ...(store.kind === 'embedded' ? { fsync: store.fsync } : {}),
     say: message => diagnostics.warn(message),
+    returned,
   });
 }
 

@@ -9,6 +9,7 @@ const shared = ['service_tier', 'user', 'safety_identifier', 'prompt_cache_key',
 const withoutEffect: Readonly<Record<AnswerShape['api'], readonly string[]>> = {
   'openai.chat': [...shared, 'verbosity'],
   'openai.responses': [...shared, 'text.verbosity'],
+  'openai.completions': shared,
   'anthropic.messages': ['metadata', 'service_tier', 'container', 'cache_control'],
 };
 

@@ -71,6 +71,8 @@ export interface ResumePoint {
 export interface EngineJob extends Sampling {
   /** Messages in their OpenAI shape. */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
+  /** Instead of the messages: a text to go on with, without a template. */
+  readonly prompt?: string | undefined;
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
   /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
   readonly toolChoice?: unknown;

@@ -4,6 +4,7 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
+import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
@@ -90,6 +91,8 @@ function parse(body: unknown, { api, modelDefault, offered = [], histories = [] 
   switch (api) {
     case 'openai.chat':
       return parseChatRequest(body, { modelDefault, honours });
+    case 'openai.completions':
+      return parseCompletionRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
     case 'openai.responses':
