@@ -104,8 +104,8 @@ export class Handovers {
     this.#clock.after(unclaimedMs, async () => {
       if (this.#stopped || this.#events.isOurs(jobId)) return;
       try {
-        const [top = 0] = await within(this.#clock, answerMs, this.#port.epochs([jobId]));
-        if (top === epoch) await this.#events.take(jobId, epoch);
+        const [top] = await within(this.#clock, answerMs, this.#port.tops([jobId]));
+        if (top?.epoch === epoch) await this.#events.take(jobId, epoch);
       } catch {
         this.#takeBackLater(jobId, epoch); // trouble with the store
       }
