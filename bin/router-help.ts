@@ -36,6 +36,7 @@ Settings of the router:
   AUXOT_CALLER_GRACE              how long a job goes on when its caller has gone, at most 10m (0s)
   AUXOT_REDIAL_GRACE              how long a started job waits for its lost worker or a free slot (15s)
   AUXOT_AUTH_CACHE_TTL            how long a checked key is remembered (5m)
+  AUXOT_STRICT_PARAMS             refuse fields of requests that have no effect here (off)
   AUXOT_SHARDS                    threads that run the machines (cores - 1)
   AUXOT_CORS_ORIGINS              origins whose browser apps may call, by commas; * for all (none)
   AUXOT_MODEL_ALIASES             more model ids to list, by commas (none)

@@ -40,7 +40,8 @@ const logSweepMs = 5000;
 
 export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics): Promise<RunningRouter> {
   const boot = randomBytes(12).toString('hex');
-  const store = await openConfiguredStore(config, diagnostics);
+  let returned: () => void = () => undefined;
+  const store = await openConfiguredStore(config, diagnostics, () => returned());
   const log = new JobLog(store, {
     boot,
     retentionMs: config.logRetentionMs,
@@ -67,6 +68,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       pingMs: 10_000,
       silentMs: config.deadWorkerTimeoutMs,
       modelDefault: config.policy.model,
+      strictParams: config.strictParams,
     },
     {
       clock: realClock,
@@ -86,6 +88,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       }),
     },
   );
+  returned = () => front.storeReturned();
   const recovered = await front.recover();
   const server = openHttp(
     {
@@ -146,12 +149,13 @@ function openCluster(store: Store, log: JobLog, boot: string, { policy, jobTimeo
 }
 
 /** The store of this configuration. The caller closes it. */
-function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics): Promise<Store> {
+function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics, returned: () => void): Promise<Store> {
   return openStore({
     redisUrl: store.kind === 'redis' ? store.url : null,
     dataDir: store.kind === 'embedded' ? store.dataDir : null,
     ...(store.kind === 'embedded' ? { fsync: store.fsync } : {}),
     say: message => diagnostics.warn(message),
+    returned,
   });
 }
 

@@ -1,21 +1,28 @@
 #!/usr/bin/env node
-/** `auxot-worker`: reads what it is told, builds a GPU worker, starts it, and stops it when asked to. */
+/** `auxot-worker`: reads what it is told, builds a worker (GPU or CLI, as the router's policy says), starts it, and stops it when asked to. */
 import { randomUUID } from 'node:crypto';
+import { driverNames, driverOf } from '../actors/cli/drivers.ts';
+import { cliEngine } from '../actors/cli/engine.cli.ts';
+import { placesFolder } from '../actors/cli/places.ts';
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
+import type { Engine } from '../actors/engine/engine.ts';
 import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
-import { gpuWorker } from '../actors/worker/gpu-worker.ts';
+import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 
 // The command line may hold the key, and everybody on the machine can read a process's title.
 process.title = 'auxot-worker';
+
+/** When the policy does not say how much an agent program's model can take, tokens. */
+const cliContextSize = 200_000;
 
 async function main(args: readonly string[]): Promise<number> {
   const flags = parseFlags('auxot-worker', args, workerFlags, { restMax: 1 });
@@ -50,6 +57,7 @@ async function main(args: readonly string[]): Promise<number> {
     },
     instanceId: randomUUID(),
     openEngine: (options, events) => llamaEngine({ ...options, ...events }),
+    openCli: cliOf,
     dial: dialWs,
     clock: systemClock,
     random: Math.random,
@@ -64,6 +72,18 @@ async function main(args: readonly string[]): Promise<number> {
   if (exitCode === 0) diagnostics.info(message);
   else diagnostics.error(message);
   return exitCode;
+}
+
+/** @throws when the policy names a program that nobody has written a driver for. */
+function cliOf({ type, contextSize, ...wanted }: CliWanted, { onState, onTrouble }: EngineEvents): Engine {
+  const driver = driverOf(type);
+  if (driver === undefined) {
+    const known = driverNames.join(', ');
+    throw new Error(`the router wants ${type} as CLI worker (AUXOT_CLI_TYPE there); this program knows ${known}`);
+  }
+  const { env } = process;
+  const folder = placesFolder(env);
+  return cliEngine({ ...wanted, driver, contextSize: contextSize ?? cliContextSize, folder, env, onState, onTrouble });
 }
 
 function print(text: string): number {

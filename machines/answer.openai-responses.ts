@@ -156,5 +156,6 @@ const whole = (response: ResponseBody): WholeAnswer => ({
 export function answeredAtOnce(submitted: JobSubmitted): WholeAnswer | null {
   const { answer: shape } = submitted;
   if (shape.api !== 'openai.responses' || shape.background !== true || shape.stream) return null;
-  return whole(responseNow(beginResponse(submitted, shape)));
+  const answer = whole(responseNow(beginResponse(submitted, shape)));
+  return { ...answer, headers: { ...answer.headers, 'x-auxot-job': submitted.jobId } };
 }

@@ -8,10 +8,11 @@
 import type { AnswerShape, JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { beginMessage, type MessageAnswer, messageHead, messageRefusal, showMessage } from './answer.anthropic.ts';
 import { beginChat, type ChatAnswer, chatHead, chatRefusal, showChat } from './answer.openai-chat.ts';
+import { beginCompletion, type CompletionAnswer, completionHead, showCompletion } from './answer.openai-completions.ts';
 import { beginResponse, type ResponseAnswer, responseHead, showResponse } from './answer.openai-responses.ts';
 import type { Shown, WholeAnswer } from './shown.ts';
 
-export type Answer = ChatAnswer | MessageAnswer | ResponseAnswer;
+export type Answer = ChatAnswer | CompletionAnswer | MessageAnswer | ResponseAnswer;
 
 export function beginAnswer(submitted: JobSubmitted): Answer {
   switch (submitted.answer.api) {
@@ -21,6 +22,8 @@ export function beginAnswer(submitted: JobSubmitted): Answer {
       return beginMessage(submitted);
     case 'openai.responses':
       return beginResponse(submitted, submitted.answer);
+    case 'openai.completions':
+      return beginCompletion(submitted, submitted.answer);
   }
 }
 
@@ -33,6 +36,8 @@ export function answerHead(answer: Answer): string {
       return messageHead(answer);
     case 'openai.responses':
       return responseHead(answer);
+    case 'openai.completions':
+      return completionHead(answer);
   }
 }
 
@@ -45,6 +50,8 @@ export function showEvent(answer: Answer, event: JobEvent, opened: boolean): [An
       return showMessage(answer, event, opened);
     case 'openai.responses':
       return showResponse(answer, event, opened);
+    case 'openai.completions':
+      return showCompletion(answer, event, opened);
   }
 }
 
@@ -60,6 +67,7 @@ export interface Refused {
 export function refusalOf(api: AnswerShape['api'], { code, message, param = null, requestId }: Refused): WholeAnswer {
   switch (api) {
     case 'openai.chat':
+    case 'openai.completions':
     case 'openai.responses':
       return chatRefusal(code, message, param);
     case 'anthropic.messages':

@@ -68,6 +68,8 @@ export function placed({ attempt, workerId, protocol, workerInstance, modelFile 
   };
 }
 
+const cannotGoOn: ReadonlySet<JobOrphaned['reason']> = new Set(['frames_lost', 'engine_crashed', 'overloaded']);
+
 export function orphaned(
   context: JobContext,
   { reason, seq, standbyAt, waitsUntilAt }: JobOrphaned,
@@ -76,7 +78,7 @@ export function orphaned(
   const wait = { standbyAt, waitsUntilAt };
   if (workerId === null) return wait;
   // A worker that is there but cannot go on has no claim.
-  const mayReturn = reason !== 'frames_lost' && reason !== 'engine_crashed' && workerInstance !== null;
+  const mayReturn = !cannotGoOn.has(reason) && workerInstance !== null;
   return {
     ...wait,
     workerId: null,

@@ -6,8 +6,9 @@
  * shard hears of it: that order is what settles every race (PROTOCOL.md R9–R13).
  */
 import type { JobEvent, JobOrphaned } from '../protocol/job-events.ts';
+import type { OverloadFrame } from '../protocol/worker-frames.ts';
 import { type Former, lostWorkersMax } from './job.context.ts';
-import { type Decision, no, yes } from './job.decide.ts';
+import { type Decision, failAtWorker, foreign, no, yes } from './job.decide.ts';
 import { hasSaid } from './job.output.ts';
 import { isOver, type Job } from './job.ts';
 
@@ -39,6 +40,30 @@ export function orphanJob(
   if (losses >= lostWorkersMax) return yes(lost(at, lostInARow(losses)));
   const known = reason === 'worker_silent' || reason === 'router_restarted' ? reason : 'worker_lost';
   return yes({ type: 'job.requeued', at, attempt: context.attempt, reason: known });
+}
+
+/**
+ * The worker's provider takes nothing more: the job goes elsewhere, or waits until this worker is open for jobs again. Where
+ * that happens over and over, whoever asked knows best whether to wait (spec/worker-protocol N8).
+ */
+export function overloadJob(
+  job: Job,
+  workerId: string,
+  frame: OverloadFrame,
+  at: number,
+  patience = patienceDefault,
+): Decision {
+  const refusal = foreign(job, { workerId, attempt: frame.attempt });
+  if (refusal !== null) return { ok: false, refusal };
+  const { attempt, lostInARow, protocol } = job.state.context;
+  const said = hasSaid(job.output);
+  if (lostInARow + 1 >= lostWorkersMax || (said && protocol < 2)) {
+    const error = 'the limit of the provider behind the worker is reached';
+    return failAtWorker(job, workerId, { type: 'error', job_id: frame.job_id, error, code: 'overloaded' }, at);
+  }
+  return yes(
+    said ? orphaned(job, 'overloaded', at, patience) : { type: 'job.requeued', at, attempt, reason: 'overloaded' },
+  );
 }
 
 /** What a worker that redials says of a job it still holds. */

@@ -148,7 +148,10 @@ const moved = (stream: Stream, event: StreamEvent): Stream => ({
   state: steps.next(stream.state, event)[0],
 });
 
-const headOf = (answer: Answer, without = 0): string => numbered(answerHead(answer).split(/(?<=\n\n)/), first, without);
+function headOf(answer: Answer, without = 0): string {
+  const head = answerHead(answer);
+  return head === '' ? '' : numbered(head.split(/(?<=\n\n)/), first, without);
+}
 
 /** Gives frames their SSE ids: the event's position on its last frame, `<position>/<k>` on the k-th before it. */
 function numbered(frames: readonly string[], position: Position, without: number): string {

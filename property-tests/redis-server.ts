@@ -12,6 +12,8 @@ import { join } from 'node:path';
 export interface RedisServer {
   readonly port: number;
   readonly url: string;
+  /** `kill -9`, and again on the same port with what it has kept. */
+  restart(afterMs: number): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -25,13 +27,21 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
   const directory = await mkdtemp(join(tmpdir(), 'auxot-redis-'));
   const port = await freePort();
   const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, '--save', '', ...args];
-  const server = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'pipe'] });
+  let server = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const kill = async () => {
+    if (server.exitCode !== null || server.signalCode !== null) return;
+    const exit = once(server, 'exit');
+    server.kill('SIGKILL');
+    await exit;
+  };
+  const restart = async (afterMs: number) => {
+    await kill();
+    await new Promise(resolve => setTimeout(resolve, afterMs));
+    server = spawn('redis-server', options, { stdio: ['ignore', 'pipe', 'pipe'] });
+    await ready(server);
+  };
   const stop = async () => {
-    if (server.exitCode === null && server.signalCode === null) {
-      const exit = once(server, 'exit');
-      server.kill('SIGKILL');
-      await exit;
-    }
+    await kill();
     await rm(directory, { recursive: true, force: true });
   };
   try {
@@ -40,7 +50,7 @@ export async function startRedis(args: readonly string[] = []): Promise<RedisSer
     await stop();
     throw error;
   }
-  return { port, url: `redis://127.0.0.1:${port}`, stop };
+  return { port, url: `redis://127.0.0.1:${port}`, restart, stop };
 }
 
 function ready(server: ChildProcess): Promise<void> {

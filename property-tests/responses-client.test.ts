@@ -320,6 +320,25 @@ test('a response that nobody waits for is asked for until it is there', async ()
   });
 });
 
+test('a request in the background that is repeated gets the same answer at once, and makes no second job', async () => {
+  const { script, go } = waits();
+  await withWorker(script, async worker => {
+    const client = clientOf(router);
+    const asked = { model: 'm', input: 'hi', background: true } as const;
+    const first = await client.responses.create(asked, { idempotencyKey: 'k1', headers: { 'Idempotency-Key': 'k1' } });
+    const again = await client.responses.create(asked, { idempotencyKey: 'k1', headers: { 'Idempotency-Key': 'k1' } });
+    assert.equal([again.id, again.status], [first.id, 'queued']);
+    await waitUntil(
+      () => worker.jobs.length > 0,
+      5000,
+      () => 'it never began',
+    );
+    go();
+    await stopped(router.url);
+    assert.is(worker.jobs.length, 1);
+  });
+});
+
 test('a response that nobody waits for can be cancelled, and no other', async () => {
   const { script } = waits();
   await withWorker(script, async worker => {

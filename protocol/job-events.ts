@@ -59,6 +59,8 @@ export const JobRequest = Type.Object({
   topLogprobs: Type.Optional(Type.Integer()),
   logitBias: Type.Optional(Type.Record(Type.String(), Type.Number())),
   reasoningEffort: Type.Optional(Type.String()),
+  /** A text to go on with, without a chat template; `messages` say the same for workers that only know chats. */
+  prompt: Type.Optional(Type.String()),
   /** Variables for the model's chat template, e.g. `enable_thinking`. */
   templateOptions: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 });
@@ -108,10 +110,25 @@ export const ResponseAnswerShape = Type.Object({
   /** Fields of the request that every form of the response says again, as they came. */
   echo: Type.Record(Type.String(), Type.Unknown()),
 });
+/** A completion of the older OpenAI API. */
+export const CompletionAnswerShape = Type.Object({
+  api: Type.Literal('openai.completions'),
+  stream: Type.Boolean(),
+  model: Type.String(),
+  includeUsage: Type.Optional(Type.Boolean()),
+  /** The prompt comes first. */
+  echo: Type.Optional(Type.Boolean()),
+});
 /** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
-export const AnswerShape = Type.Union([ChatAnswerShape, MessageAnswerShape, ResponseAnswerShape]);
+export const AnswerShape = Type.Union([
+  ChatAnswerShape,
+  MessageAnswerShape,
+  ResponseAnswerShape,
+  CompletionAnswerShape,
+]);
 export type AnswerShape = Static<typeof AnswerShape>;
 export type MessageAnswerShape = Static<typeof MessageAnswerShape>;
+export type CompletionAnswerShape = Static<typeof CompletionAnswerShape>;
 export type ResponseAnswerShape = Static<typeof ResponseAnswerShape>;
 
 /** Opens epoch 1 and creates the log. `instance` and `boot` name the writer (design §2a.3). */
@@ -193,13 +210,14 @@ export const JobOrphaned = Type.Object({
   type: Type.Literal('job.orphaned'),
   at: At,
   attempt: Type.Integer({ minimum: 1 }),
-  /** `frames_lost` and `engine_crashed`: the worker is there, but cannot go on with the job. */
+  /** `frames_lost`, `engine_crashed` and `overloaded`: the worker is there, but cannot go on with the job. */
   reason: Type.Union([
     Type.Literal('worker_lost'),
     Type.Literal('worker_silent'),
     Type.Literal('router_restarted'),
     Type.Literal('frames_lost'),
     Type.Literal('engine_crashed'),
+    Type.Literal('overloaded'),
   ]),
   /** The worker's frames up to this number are in the log. */
   seq: Count,

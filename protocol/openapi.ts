@@ -4,6 +4,7 @@
  */
 import type { TSchema } from 'typebox';
 import * as anthropic from './anthropic-api.request.ts';
+import { CompletionRequest } from './openai-api.completions.ts';
 import { ChatRequest } from './openai-api.request.ts';
 import * as responses from './responses-api.request.ts';
 
@@ -33,6 +34,15 @@ export const routes: readonly DocumentedRoute[] = [
     summary: 'Create a chat completion',
     api: 'openai',
     body: { name: 'ChatCompletionRequest', schema: ChatRequest },
+    streams: 'asked',
+    headers: job,
+  },
+  {
+    method: 'post',
+    path: '/completions',
+    summary: 'Create a completion of a text',
+    api: 'openai',
+    body: { name: 'CompletionRequest', schema: CompletionRequest },
     streams: 'asked',
     headers: job,
   },

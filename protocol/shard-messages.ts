@@ -97,6 +97,8 @@ export type ShardInput =
       /** What connected workers can do. */
       readonly offered?: Offered;
       readonly idempotency?: string;
+      /** Fields without effect are refused. */
+      readonly strict?: boolean;
       /** How long the job goes on when its callers have gone, ms. */
       readonly keepMs?: number;
       /** Logs of the responses that the request names; absent until they have been read. */

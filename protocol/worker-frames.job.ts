@@ -68,6 +68,7 @@ function beyondVersion1(attempt: number, request: JobRequest): Partial<OrUndefin
     top_logprobs: request.topLogprobs,
     n: request.choices,
     template_options: request.templateOptions,
+    prompt: request.prompt,
   };
 }
 

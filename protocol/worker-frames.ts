@@ -141,6 +141,8 @@ export const Job = Type.Object({
   n: Optional(Int),
   /** Variables for the model's chat template. */
   template_options: Optional(OpenMap),
+  /** Go on with this text as it is, without a chat template; `messages` say the same for a worker that cannot. */
+  prompt: Optional(Text),
   /** Go on from here: this much of the answer is out already. */
   resume: Optional(Resume),
 });

@@ -103,4 +103,11 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
   AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
   AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
+
+What kind of worker this is, the router says. For a CLI worker (AUXOT_WORKER_TYPE=cli there) an agent program must be
+installed and logged in here:
+
+  CLAUDE_PATH                Claude Code                             (default: claude on the PATH)
+  CODEX_PATH                 Codex                                   (default: codex on the PATH)
+  CURSOR_AGENT_PATH          Cursor                                  (default: cursor-agent on the PATH)
 `;

@@ -41,8 +41,9 @@ export async function answerOpenai(
     return answerCompletions(exchange, method, path.slice('chat/completions/'.length), parts);
   }
   if (path === 'responses' || path.startsWith('responses/')) return answerResponses(exchange, method, path, parts);
-  if ((path === 'completions' || path === 'embeddings') && method === 'POST')
-    return (await may()) ? notImplemented() : undefined;
+  if (path === 'completions' && method === 'POST')
+    return (await may()) ? takeChat(exchange, parts, 'openai.completions') : undefined;
+  if (path === 'embeddings' && method === 'POST') return (await may()) ? notImplemented() : undefined;
   if (path === 'models' && method === 'GET') {
     if (!(await may())) return;
     return answerJson(exchange, 200, modelList(modelIds(parts).map(id => shown(id, parts))));

@@ -380,4 +380,12 @@ test('what a grammar cannot hold is refused by its name', async () => {
   }
 });
 
+test('a text is gone on with as it is, without a chat template', async () => {
+  const told = '<|im_start|>user\nCould you tell me a story?<|im_end|>\n<|im_start|>assistant\n';
+  const { result } = await ask({ messages: user('ignored'), prompt: told, temperature: 0, maxTokens: 20 });
+  const { result: asChat } = await ask({ ...story, maxTokens: 20 });
+  assert.is(result.text, asChat.text);
+  assert.is(result.usage.output, 20);
+});
+
 test.run();

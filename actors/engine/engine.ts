@@ -71,6 +71,8 @@ export interface ResumePoint {
 export interface EngineJob extends Sampling {
   /** Messages in their OpenAI shape. */
   readonly messages: readonly Readonly<Record<string, unknown>>[];
+  /** Instead of the messages: a text to go on with, without a template. */
+  readonly prompt?: string | undefined;
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
   /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
   readonly toolChoice?: unknown;
@@ -173,11 +175,14 @@ export type EngineCode =
 export class EngineError extends Error {
   readonly code: EngineCode;
   readonly retryable: boolean;
+  /** For `server_overloaded`: how long, as far as that is known. */
+  readonly retryAfterMs: number | null;
 
-  constructor(code: EngineCode, message: string, cause?: unknown) {
+  constructor(code: EngineCode, message: string, cause?: unknown, retryAfterMs: number | null = null) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = 'EngineError';
     this.code = code;
+    this.retryAfterMs = retryAfterMs;
     this.retryable = code === 'engine_crashed' || code === 'engine_unavailable' || code === 'server_overloaded';
   }
 }

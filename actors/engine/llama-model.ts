@@ -87,7 +87,7 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
   return {
     info,
     async generate(job, hooks) {
-      const prompt = template.render(job);
+      const prompt = job.prompt ?? template.render(job);
       const asked = tokenize(model, prompt);
       if (asked.length >= context.contextSize) {
         throw new EngineError(

@@ -24,7 +24,7 @@ const errorOf = (work: () => unknown): unknown => {
   return null;
 };
 
-test('K1-K4: generated keys have their prefix and 43 base64url characters, and never repeat', () => {
+test('K1-K4, AU14: generated keys have their prefix and 43 base64url characters, and never repeat', () => {
   for (const [kind, prefix] of Object.entries(keyPrefixes)) {
     const keys = Array.from({ length: 200 }, () => generateKey(kind as KeyKind));
     for (const key of keys) assert.match(key, new RegExp(`^${prefix}[A-Za-z0-9_-]{43}$`));
@@ -40,7 +40,7 @@ test('K5-K6: the prefix of a key is known or null', () => {
   for (const key of ['gpu_abc123', 'abc123', '', 'ADM_abc', ' adm_abc']) assert.is(keyPrefix(key), null, key);
 });
 
-test('K7-K9, K11: a hash has the one exact form, is salted, and verifies its key and no other', async () => {
+test('K7-K9, K11, AU14: a hash has the one exact form, is salted, and verifies its key and no other', async () => {
   const again = await hashKey(adminKey);
   assert.is.not(again, adminHash);
   for (const hash of [adminHash, again]) {
@@ -74,7 +74,7 @@ test('parameters come from the string, trailing ones and the version are not loo
   assert.is(await verifyKey('x', phc), false);
 });
 
-test('K10 and S12: a hash that is damaged, foreign or absurd is an error at once', async () => {
+test('K10, S12, AU15: a hash that is damaged, foreign or absurd is an error at once', async () => {
   const p = 'm=65536,t=3,p=4';
   for (const text of [
     '',

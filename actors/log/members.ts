@@ -4,6 +4,8 @@
  *
  * Renewing is PEXPIRE, which a store that is full still takes; only a lease that is not there any more is set anew.
  */
+import type { Position } from '../../protocol/position.ts';
+import { parseEntry } from './log-entry.ts';
 import { bootsKey, leaseKey, logKey } from './log-keys.ts';
 import { type BatchReply, type Entry, type Store, StoreTrouble, type Words } from './store.ts';
 
@@ -47,10 +49,15 @@ export class Members {
     await this.#store.del(leaseKey(this.#boot));
   }
 
-  async epochs(jobIds: readonly string[]): Promise<readonly number[]> {
+  async tops(jobIds: readonly string[]): Promise<readonly (Position | null)[]> {
     const tops = await this.#run(jobIds.map((jobId): Words => ['xrevrange', logKey(jobId), '+', '-', 'COUNT', 1]));
-    // The shape of the reply is the store's promise.
-    return tops.map(reply => Number.parseInt((reply as Entry[])[0]?.[0] ?? '0', 10));
+    return tops.map((reply, i) => {
+      // The shape of the reply is the store's promise.
+      const [last] = reply as Entry[];
+      if (last === undefined) return null;
+      const { epoch, sequence, count } = parseEntry(jobIds[i] ?? '', last);
+      return { epoch, number: sequence + count - 1 };
+    });
   }
 
   async #run(words: Words[]): Promise<unknown[]> {

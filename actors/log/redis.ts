@@ -21,6 +21,8 @@ export interface StoreOptions {
   readonly fsync?: Fsync;
   /** Text for people: the store went into trouble, or came out of it. */
   readonly say?: (message: string) => void;
+  /** The server is connected again. It may be another one. */
+  readonly returned?: () => void;
 }
 
 /** Long enough for a far server's TLS handshake, short enough to wait for at a prompt. */
@@ -34,12 +36,13 @@ export async function openStore({
   dataDir,
   fsync = 'everysec',
   say = () => undefined,
+  returned = () => undefined,
 }: StoreOptions): Promise<Store> {
-  if (redisUrl !== null) return connect(redisUrl, say);
+  if (redisUrl !== null) return connect(redisUrl, say, returned);
   return openEmbedded({ directory: dataDir, fsync, say });
 }
 
-async function connect(url: string, say: (message: string) => void): Promise<Store> {
+async function connect(url: string, say: (message: string) => void, returned: () => void): Promise<Store> {
   const shown = masked(url);
   const redis = new Redis(target(url), {
     lazyConnect: true,
@@ -58,6 +61,7 @@ async function connect(url: string, say: (message: string) => void): Promise<Sto
   });
   redis.on('ready', () => {
     if (opened && !up) say(`store: connected to ${shown} again`);
+    if (opened) returned();
     up = true;
   });
   try {

@@ -96,10 +96,10 @@ export class Appender {
     return this.#books.get(jobId)?.gatheredChars ?? 0;
   }
 
-  /** The epoch in which the job was last appended to; null before the first time. */
-  epochOf(jobId: string): number | null {
-    const epoch = this.#books.get(jobId)?.acked.epoch ?? 0;
-    return epoch === 0 ? null : epoch;
+  /** Of the last event of the job that is known to be in the log; null before the first. */
+  ackedOf(jobId: string): Position | null {
+    const acked = this.#books.get(jobId)?.acked;
+    return acked === undefined || acked.epoch === 0 ? null : acked;
   }
 
   /** Resolves when nothing of the job is on its way or gathered. */

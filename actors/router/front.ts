@@ -8,6 +8,7 @@
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Offered } from '../../protocol/features.ts';
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { comparePositions, type Position } from '../../protocol/position.ts';
 import type {
   Effect,
   Follow,
@@ -19,6 +20,7 @@ import type {
 } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
+import { LogCorrupt } from '../log/job-log.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Claims } from './claims.ts';
@@ -61,6 +63,8 @@ export interface FrontOptions {
   readonly silentMs: number;
   /** Shown when a request names no model. */
   readonly modelDefault: string;
+  /** Fields of requests that have no effect are refused. */
+  readonly strictParams?: boolean;
 }
 
 export interface FrontParts {
@@ -116,6 +120,8 @@ const sweepMs = 1000;
 /** After a shutdown's grace, for the jobs that are cut to say so. */
 const lastWordsMs = 2000;
 const lastLookMs = 10;
+/** Events of a job that can have been on their way to the store at once, and more. */
+const lookedBack = 256;
 
 export class Front {
   readonly #options: FrontOptions;
@@ -241,6 +247,11 @@ export class Front {
     return 0;
   }
 
+  /** The store's connection was lost and is there again: it may lead to another server. */
+  storeReturned(): void {
+    void this.#checkOwned();
+  }
+
   /** Why no request can be taken in now; null when one can. Asked before the body is read. */
   turnedAway(): Turned | null {
     if (this.#draining) return { code: 'shutting_down', message: 'the router is shutting down' };
@@ -269,6 +280,7 @@ export class Front {
       body,
       deadlineAt,
       modelDefault: this.#options.modelDefault,
+      ...(this.#options.strictParams === true ? { strict: true } : {}),
       offered: this.#offered(),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
@@ -688,7 +700,7 @@ export class Front {
     }
   }
 
-  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned'): void {
+  #fenced(jobId: string, why: 'fenced' | 'gone' | 'full' | 'poisoned' | 'cut short'): void {
     if (this.#logs.lost(jobId)) return;
     if (why === 'fenced' && this.#sharing !== null) return this.#letGo(jobId);
     this.#parts.diagnostics.error('a job is let go: its log takes nothing more from this router', { jobId, why });
@@ -706,7 +718,7 @@ export class Front {
       free: () => this.#queue.slots,
       lend: () => this.#queue.lend(),
       putBack: jobId => this.#queue.putBack(jobId),
-      epochOf: jobId => (this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null),
+      epochOf: jobId => (this.#jobs.has(jobId) ? (this.#appender.ackedOf(jobId)?.epoch ?? null) : null),
       take: (jobId, epoch) => this.#logs.takeOffered(jobId, epoch),
       letGo: jobId => this.#letGo(jobId),
       abandoned: jobId => this.#post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
@@ -731,7 +743,7 @@ export class Front {
         this.#post(jobId, { kind: 'jobAsked', at: clock.now(), jobId, boot: from, ...claim }),
       letGo: async jobId => {
         await this.#appender.settled(jobId);
-        const epoch = this.#jobs.has(jobId) ? this.#appender.epochOf(jobId) : null;
+        const epoch = this.#jobs.has(jobId) ? (this.#appender.ackedOf(jobId)?.epoch ?? null) : null;
         if (epoch !== null) this.#letGo(jobId);
         return epoch;
       },
@@ -741,20 +753,46 @@ export class Front {
     return [membership, sharing, handovers];
   }
 
-  /** Whether others have taken jobs that this router holds to be its own. */
+  /**
+   * Whether the logs of this router's jobs are as it knows them: others may have taken them while it was away, and a store
+   * that was replaced by its replica, or emptied, may have less.
+   */
   async #checkOwned(): Promise<void> {
     const { cluster, clock } = this.#parts;
     if (cluster === undefined) return;
-    const jobs = [...this.#jobs];
-    const epochs = await patiently(
-      clock,
-      () => true,
-      () => cluster.epochs(jobs),
-    ).catch(() => []);
-    for (const [i, jobId] of jobs.entries()) {
-      const mine = this.#appender.epochOf(jobId);
-      if (mine !== null && this.#jobs.has(jobId) && (epochs?.[i] ?? 0) > mine) this.#letGo(jobId);
+    const jobs = [...this.#jobs].map(jobId => ({ jobId, acked: this.#appender.ackedOf(jobId) }));
+    const wanted = (): boolean => true;
+    const tops = await patiently(clock, wanted, () => cluster.tops(jobs.map(({ jobId }) => jobId))).catch(() => null);
+    for (const [i, { jobId, acked }] of jobs.entries()) {
+      const top = tops?.[i];
+      if (top === undefined || acked === null || !this.#jobs.has(jobId)) continue;
+      if (top === null) this.#fenced(jobId, 'gone');
+      else if (top.epoch > acked.epoch) this.#letGo(jobId);
+      else if (comparePositions(top, acked) < 0) this.#cutShort(jobId);
+      else if (await this.#hasGap(jobId, acked)) {
+        this.#fenced(jobId, 'cut short');
+        this.#parts.log.letGo(jobId);
+      }
     }
+  }
+
+  /** What was on its way when the store was replaced may have been appended behind what is missing. */
+  async #hasGap(jobId: string, { epoch, number }: Position): Promise<boolean> {
+    try {
+      await this.#parts.log.read(jobId, { epoch, number: Math.max(0, number - lookedBack) });
+      return false;
+    } catch (error) {
+      // Trouble with the store: when it is over, this is asked again.
+      return error instanceof LogCorrupt;
+    }
+  }
+
+  /** The store has lost the end of the job's log: what its callers have cannot be gone on from. */
+  #cutShort(jobId: string): void {
+    this.#fenced(jobId, 'cut short');
+    void this.#logs
+      .inherit(jobId, () => true)
+      .then(took => took && this.#failJob(jobId, 'log_corrupt', 'the store has lost the end of this answer'));
   }
 
   /** It can be asked for by its id, whether it is listed or not. */

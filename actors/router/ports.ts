@@ -112,8 +112,8 @@ export interface ClusterPort extends TailPort {
   bury(boot: string): Promise<void>;
   /** This boot ends: what it still has may be taken at once. */
   leave(): Promise<void>;
-  /** The epoch that each job's log stands in; 0 where there is none. */
-  epochs(jobIds: readonly string[]): Promise<readonly number[]>;
+  /** Where each job's log ends; null where there is none. */
+  tops(jobIds: readonly string[]): Promise<readonly (Position | null)[]>;
 }
 
 /** Which job a caller's request key stands for. All of it may reject: the store is in trouble. */

@@ -4,10 +4,12 @@ import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
+import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
 import type { JobHistory } from '../../protocol/shard-messages.ts';
+import { ineffectiveParam } from '../../protocol/tuning-params.ts';
 import { historiesOf } from './looks.ts';
 
 export type ReadBody =
@@ -17,6 +19,8 @@ export type ReadBody =
       readonly answer: AnswerShape;
       /** The job goes on without its caller. */
       readonly background?: boolean;
+      /** Types of tools and items in the request that have no effect here. */
+      readonly ignored?: readonly string[];
     }
   /** The logs of these jobs must be read first. */
   | { readonly ok: 'later'; readonly jobIds: readonly string[] }
@@ -28,6 +32,8 @@ export interface RequestBytes {
   readonly api: AnswerShape['api'];
   readonly body: Uint8Array;
   readonly modelDefault: string;
+  /** Fields without effect are refused. */
+  readonly strict?: boolean;
   readonly requestId: string;
   /** Logs of the responses that the request names; absent until they have been read. */
   readonly histories?: readonly JobHistory[];
@@ -41,6 +47,11 @@ export function readRequest(input: RequestBytes): ReadBody {
   if (value.ok && api === 'openai.responses' && histories === undefined) {
     const jobIds = jobsNamedIn(value.value);
     if (jobIds.length > 0) return { ok: 'later', jobIds };
+  }
+  const idle = value.ok && input.strict === true ? ineffectiveParam(api, value.value) : null;
+  if (idle !== null) {
+    const message = `${idle} has no effect here (AUXOT_STRICT_PARAMS)`;
+    return { ok: false, answer: refusalOf(api, { code: 'unsupported_parameter', message, param: idle, requestId }) };
   }
   const parsed = value.ok ? parse(value.value, input) : value;
   if (!parsed.ok) return { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
@@ -80,6 +91,8 @@ function parse(body: unknown, { api, modelDefault, offered = [], histories = [] 
   switch (api) {
     case 'openai.chat':
       return parseChatRequest(body, { modelDefault, honours });
+    case 'openai.completions':
+      return parseCompletionRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
     case 'openai.responses':

@@ -23,7 +23,14 @@ import {
   type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
-import { endPatience, orphanJob, type Patience, resumeJob, takeOverJob } from '../../machines/job.losses.ts';
+import {
+  endPatience,
+  orphanJob,
+  overloadJob,
+  type Patience,
+  resumeJob,
+  takeOverJob,
+} from '../../machines/job.losses.ts';
 import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
@@ -168,7 +175,7 @@ export class Shard {
       return;
     }
     const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
-    const { request, answer, background = false } = parsed;
+    const { request, answer, background = false, ignored = [] } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
       at,
@@ -189,6 +196,8 @@ export class Shard {
     this.#jobs.set(jobId, live);
     const chunk = this.#chunkWith(live, submitted);
     chunk.creates = true;
+    if (ignored.length > 0)
+      this.#note('debug', 'parts of a request have no effect', { jobId, parts: [...new Set(ignored)].join(', ') });
     const atOnce = answeredAtOnce(submitted);
     if (atOnce === null) this.#streams.open(input.streamId, submitted);
     else {
@@ -244,17 +253,8 @@ export class Shard {
         this.#ended(live, workerId, job => stopAtWorker(job, workerId, frame.attempt, at), at);
         return;
       case 'job.overload':
-        return this.#decided(
-          jobId,
-          job =>
-            failAtWorker(
-              job,
-              workerId,
-              { type: 'error', job_id: jobId, error: 'the worker is over its provider limit', code: 'overloaded' },
-              at,
-            ),
-          at,
-        );
+        this.#ended(live, workerId, job => overloadJob(job, workerId, frame, at, this.#patience), at);
+        return;
       case 'prompt_progress':
         if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
         this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));

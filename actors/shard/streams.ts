@@ -7,6 +7,7 @@
  * that such a stream shows comes from the log.
  */
 
+import { answeredAtOnce } from '../../machines/answer.openai-responses.ts';
 import { streamHeaders } from '../../machines/shown.ts';
 import {
   followStream,
@@ -212,6 +213,12 @@ export class Streams {
     tails: boolean,
   ): Effect[] {
     this.#drop(streamId);
+    // A request that is repeated gets what it got the first time: that its job was taken in.
+    const atOnce = shape === 'asked' ? answeredAtOnce(submitted) : null;
+    if (atOnce !== null) {
+      const { status, headers, body } = atOnce;
+      return [{ kind: 'respond', streamId, status, headers, body }];
+    }
     const { answer } = submitted;
     const wanted = shape === 'asked' ? answer : { ...answer, stream: shape === 'streamed' };
     const [stream, actions] = followStream({ ...submitted, answer: wanted }, cursor);

@@ -86,7 +86,7 @@ export function openCalls(options: CallsOptions): Calls {
     calls.delete(call.job.job_id);
     journal.end(call.entry, result, clock.now());
     call.entry.sent = say(result);
-    diagnostics.info('tool call ended', {
+    diagnostics[result.error === undefined ? 'debug' : 'info']('tool call ended', {
       tool: call.job.tool_name,
       jobId: call.job.job_id,
       durationMs: result.duration_ms ?? 0,

@@ -39,9 +39,13 @@ export function openToolSet(
   const isAllowed = (name: string, group?: string): boolean =>
     passes(allowed, name, group) && passes(restricted, name, group);
 
+  function* each(): Iterable<Tool> {
+    yield* fixed;
+    for (const source of sources) yield* source.tools();
+  }
   const all = (): Map<string, Tool> => {
     const byName = new Map<string, Tool>();
-    for (const tool of [...fixed, ...sources.flatMap(source => source.tools())]) {
+    for (const tool of each()) {
       if (!byName.has(tool.name)) byName.set(tool.name, tool);
       else if (!told.has(tool.name)) {
         told.add(tool.name);
@@ -54,9 +58,8 @@ export function openToolSet(
 
   return {
     find(name) {
-      const tool = all().get(name);
-      if (tool === undefined) return 'unknown';
-      return isAllowed(name, tool.group) ? tool : 'not_allowed';
+      for (const tool of each()) if (tool.name === name) return isAllowed(name, tool.group) ? tool : 'not_allowed';
+      return 'unknown';
     },
     names: () => usable().map(({ name }) => name),
     definitions: () =>

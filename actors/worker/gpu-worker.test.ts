@@ -154,6 +154,9 @@ async function inWorld(
       engines.push(scripted);
       return scripted.engine;
     },
+    openCli: ({ type }) => {
+      throw new Error(`there is no ${type}`);
+    },
     dial: dialWs,
     clock: systemClock,
     random: Math.random,
@@ -254,6 +257,7 @@ test('a version 1 router: the policy on one connection, the model on the next', 
 test('a job of version 2: progress, numbered tokens with their ids, one complete', () =>
   inWorld(ack2, async ({ engines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -299,6 +303,7 @@ test('a job of version 2: progress, numbered tokens with their ids, one complete
 test('a job of version 1 carries version 1 fields only, and no empty tokens', () =>
   inWorld(ack1, async ({ engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await until(() => lines.length === 2, 'the second connection');
     await next('config');
@@ -338,6 +343,7 @@ test('tokens are counted when the model is there, and said not to be when it is 
 test('frames that arrive in pieces are put together', () =>
   inWorld(ack2, async ({ engines, lines, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     const text = JSON.stringify({ ...job, messages: [{ role: 'user', content: 'long '.repeat(3000) }] });
@@ -353,6 +359,7 @@ test('frames that arrive in pieces are put together', () =>
 test('a cancelled job ends in one word, and nothing follows', () =>
   inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -371,6 +378,7 @@ test('a cancelled job ends in one word, and nothing follows', () =>
 test('a job that fails says why, with a code', () =>
   inWorld(ack2, async ({ engines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -384,6 +392,7 @@ test('a job that fails says why, with a code', () =>
 test('the same job twice is one job; a newer attempt takes its place, and nothing more is said about the older', () =>
   inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -403,9 +412,11 @@ test('while the engine is away the worker is not ready, and it is again when the
   inWorld(ack2, async ({ engines, next }) => {
     await next('hello');
     await next('status');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     await next('status');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).enter('restarting');
     assert.is((await next('status')).state, 'loading');
     first(engines).enter('ready');
@@ -416,6 +427,7 @@ test('while the engine is away the worker is not ready, and it is again when the
 test('a version 1 router is left while the engine is away', () =>
   inWorld(ack1, async ({ engines, lines, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await until(() => lines.length === 2, 'the second connection');
     await next('config');
@@ -429,6 +441,7 @@ test('a version 1 router is left while the engine is away', () =>
 test('a connection that drops is dialled again at once; it says that the model is there, and which jobs go on', () =>
   inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -449,6 +462,7 @@ test('a policy with another context or number of slots restarts the engine, afte
   inWorld(ack2, async ({ engines, send, next }) => {
     await next('hello');
     await next('status');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     await next('status');
@@ -471,6 +485,7 @@ test('a policy with another context or number of slots restarts the engine, afte
 test('a router that drains gets its jobs finished, and then a new connection', () =>
   inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);
@@ -494,16 +509,17 @@ test('a refused key, a CLI policy and a model that cannot be loaded end the work
     },
   );
   await inWorld(
-    () => ({ ...ack1(), policy: { ...policy, worker_type: 'cli' } }),
+    () => ({ ...ack1(), policy: { ...policy, worker_type: 'cli', cli_type: 'unheard-of' } }),
     async ({ worker, engines }) => {
       const end = await worker.ended;
       assert.is(end.exitCode, 1);
-      assert.match(end.message, 'CLI worker');
+      assert.match(end.message, 'there is no unheard-of');
       assert.is(engines.length, 0);
     },
   );
   await inWorld(ack2, async ({ worker, engines, next }) => {
     await next('status');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).failLoad('not a GGUF file');
     const end = await worker.ended;
     assert.is(end.exitCode, 1);
@@ -514,6 +530,7 @@ test('a refused key, a CLI policy and a model that cannot be loaded end the work
 test('a worker that is stopped finishes what it runs, says good-bye and ends', () =>
   inWorld(ack2, async ({ worker, engines, lines, send, next }) => {
     await next('hello');
+    await until(() => engines.length > 0, 'an engine');
     first(engines).finishLoad();
     await next('config');
     send(job);

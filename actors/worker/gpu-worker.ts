@@ -1,5 +1,5 @@
 /**
- * A GPU worker: an engine, its jobs, and a line to a router, brought together.
+ * A worker that answers chats: an engine (a model, or an agent program), its jobs, and a line to a router, brought together.
  *
  *   dial ─▶ learn the policy ─▶ fetch and load the model ─▶ serve ⇄ engine restarting, policy changed
  *
@@ -35,11 +35,25 @@ export interface ModelRequest {
   readonly onProgress: (share: number, message: string) => void;
 }
 
+/** An agent program in the place of a model. */
+export interface CliWanted {
+  /** Which; '' = the usual one. */
+  readonly type: string;
+  /** '' = its own default. */
+  readonly model: string;
+  /** Tools of its own that may run. */
+  readonly builtins: readonly string[];
+  readonly contextSize: number | null;
+  readonly slots: number;
+}
+
 interface Wanted {
   readonly contextSize: number | null;
   readonly slots: number;
   /** null: the file that this worker was started with, whatever the policy names. */
   readonly model: { readonly name: string; readonly quantization: string } | null;
+  /** null: a model on this machine. */
+  readonly cli: Pick<CliWanted, 'type' | 'model' | 'builtins'> | null;
 }
 
 export interface GpuWorkerOptions {
@@ -57,6 +71,8 @@ export interface GpuWorkerOptions {
   readonly redial: BackoffRange;
   readonly jobMsMax: number;
   readonly openEngine: (options: EngineOptions, events: EngineEvents) => Engine;
+  /** Without it, this worker runs no agent programs. @throws a sentence for people when there is no such program. */
+  readonly openCli?: (wanted: CliWanted, events: EngineEvents) => Engine;
   readonly dial: Dial;
   readonly clock: Clock;
   readonly random: () => number;
@@ -153,24 +169,26 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
 
   /** False when there is nothing to announce: the worker ends, or the engine has to change first. */
   const applyPolicy = (next: Policy | null): boolean => {
-    if (next?.worker_type === 'cli') {
-      end({
-        exitCode: 1,
-        message: 'the router wants a CLI worker (worker_type cli), but this program serves GPU models only',
-      });
+    const cli =
+      next?.worker_type === 'cli'
+        ? { type: next.cli_type ?? '', model: next.model_name, builtins: next.builtin_tools ?? [] }
+        : null;
+    if (cli !== null && options.openCli === undefined) {
+      end({ exitCode: 1, message: 'the router wants a CLI worker (worker_type cli), which this one cannot be' });
       return false;
     }
     const model =
-      options.modelPath === null && next !== null && next.model_name !== ''
+      cli === null && options.modelPath === null && next !== null && next.model_name !== ''
         ? { name: next.model_name, quantization: next.quantization }
         : null;
-    if (options.modelPath === null && (model === null || options.fetchModel === undefined)) {
+    if (cli === null && options.modelPath === null && (model === null || options.fetchModel === undefined)) {
       end({ exitCode: 1, message: 'the router names no model; start this worker with --model-path' });
       return false;
     }
     policy = next;
     const asked: Wanted = {
       model,
+      cli,
       contextSize: next !== null && next.context_size > 0 ? next.context_size : null,
       slots: next !== null && next.max_parallelism > 0 ? next.max_parallelism : slotsDefault,
     };
@@ -200,25 +218,32 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
     }
   };
 
-  const openEngine = async (modelPath: string, { contextSize, slots }: Wanted): Promise<void> => {
-    diagnostics.info('loading the model', { path: modelPath, contextSize, slots });
+  const openEngine = async (modelPath: string, { cli, contextSize, slots }: Wanted): Promise<void> => {
+    const { threads, gpuLayers } = options;
+    diagnostics.info('starting the engine', {
+      ...(cli === null ? { path: modelPath } : { cli: cli.type }),
+      contextSize,
+      slots,
+    });
     report('loading', 0);
-    const opened = options.openEngine(
-      { modelPath, threads: options.threads, gpuLayers: options.gpuLayers, contextSize, slots },
-      {
-        onState: state => {
-          if (engine === opened) announceState(state);
-        },
-        onLoading: share => {
-          if (engine === opened) report('loading', share);
-        },
-        onTrouble: message => diagnostics.error(message),
+    let opened: Engine | null = null;
+    const events: EngineEvents = {
+      onState: state => {
+        if (engine === opened) announceState(state);
       },
-    );
-    engine = opened;
+      onLoading: share => {
+        if (engine === opened) report('loading', share);
+      },
+      onTrouble: message => diagnostics.error(message),
+    };
     try {
+      opened =
+        cli === null || options.openCli === undefined
+          ? options.openEngine({ modelPath, threads, gpuLayers, contextSize, slots }, events)
+          : options.openCli({ ...cli, contextSize, slots }, events);
+      engine = opened;
       const info = await opened.load();
-      diagnostics.info('model loaded', { ...info });
+      diagnostics.info('the engine is ready', { ...info });
     } catch (error) {
       if (engine !== opened || stopping) return;
       end({ exitCode: 1, message: error instanceof Error ? error.message : String(error) });
@@ -230,7 +255,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
    * old one serves, and running jobs finish, for a while, before the old one makes way.
    */
   const changeEngine = async (asked: Wanted): Promise<void> => {
-    const modelPath = await modelFor(asked);
+    const modelPath = asked.cli === null ? await modelFor(asked) : '';
     if (modelPath === null || wanted !== asked || stopping) return;
     const old = engine;
     if (old === null) return openEngine(modelPath, asked);
@@ -373,7 +398,8 @@ const isSame = (a: Wanted, b: Wanted): boolean =>
   a.contextSize === b.contextSize &&
   a.slots === b.slots &&
   a.model?.name === b.model?.name &&
-  a.model?.quantization === b.model?.quantization;
+  a.model?.quantization === b.model?.quantization &&
+  JSON.stringify(a.cli) === JSON.stringify(b.cli);
 
 /** `info` null: nothing is loaded yet. The policy's capabilities are echoed in `config`, as the reference does. */
 function capabilitiesOf(info: EngineInfo | null, policy: Policy | null): Capabilities {

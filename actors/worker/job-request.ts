@@ -6,6 +6,7 @@ import type { EngineJob, ResumePoint } from '../engine/engine.ts';
 export function engineJob(frame: JobFrame): EngineJob {
   return {
     messages: frame.messages,
+    prompt: frame.prompt,
     tools: frame.tool_choice === 'none' ? [] : frame.tools,
     toolChoice: frame.tool_choice,
     responseFormat: frame.response_format,

@@ -345,6 +345,10 @@ function lastFrame(
       if (version === 2) return null;
       return failure('overloaded', 'the worker is stopping');
     case null: {
+      if (version === 2 && error instanceof EngineError && error.retryAfterMs !== null) {
+        const retry_after_secs = Math.ceil(error.retryAfterMs / 1000);
+        return { type: 'job.overload', job_id: jobId, retry_after_secs, ...attemptOf(job) };
+      }
       const message = error instanceof Error ? error.message : String(error);
       return failure(error instanceof EngineError ? wireCode(error.code) : 'worker_error', message);
     }

@@ -393,4 +393,30 @@ test('a router that goes away is not dialled again before the others', () => {
   w.link.stop(1000, '');
 });
 
+test('T17: a router that takes the worker and drops it at once is dialled again later and later', () => {
+  const w = world();
+  w.link.start();
+  const waits: number[] = [];
+  for (let n = 0; n < 6; n++) {
+    w.open(2);
+    w.last().events.onClosed(1006, '');
+    waits.push(waitForDial(w));
+  }
+  assert.equal(waits, [0, 125, 250, 500, 1000, 2000]);
+  w.open(2);
+  w.clock.advance(1500);
+  w.last().events.onClosed(1006, '');
+  assert.is(waitForDial(w), 0, 'one that lived for a while was good');
+});
+
+test('a broken tool job is answered, and the connection stays', () => {
+  const w = world();
+  w.link.start();
+  w.open(2);
+  w.hear({ type: 'tool_job', job_id: 'j', tool_name: 7 });
+  assert.is(w.link.state, 'open');
+  const answer = JSON.parse(w.last().sent.at(-1) ?? '');
+  assert.equal([answer.type, answer.job_id, answer.code], ['tool_result', 'j', 'invalid_arguments']);
+});
+
 test.run();

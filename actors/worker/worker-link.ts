@@ -71,6 +71,8 @@ const pingMs = { 1: 10_000, 2: 1000 } as const;
 /** While jobs run: between heartbeats, and the longest wait before the next attempt to dial. */
 const hurriedMs = 1000;
 const silentPings = 3;
+/** A connection that lived for less was not a good one. */
+const briefMs = 1000;
 const waitMsMax = 3_600_000;
 
 export function workerLink(options: LinkOptions): WorkerLink {
@@ -82,6 +84,9 @@ export function workerLink(options: LinkOptions): WorkerLink {
   let version: 1 | 2 = 2;
   let socket: Socket | null = null;
   let failures = 0;
+  /** Connections in a row that a router took and dropped at once; the first of them is no reason to wait. */
+  let brief = 0;
+  let openedAt = 0;
   /** The router asked for at least this wait before the next attempt. */
   let askedMs = 0;
   let heardAt = 0;
@@ -128,6 +133,8 @@ export function workerLink(options: LinkOptions): WorkerLink {
   const lose = (why: string, leaves = false): void => {
     const wasOpen = state === 'open';
     if (leaves || !wasOpen) turn = (turn + 1) % urls.length;
+    brief = wasOpen && clock.now() - openedAt < briefMs ? brief + 1 : 0;
+    if (wasOpen) failures = Math.max(0, brief - 1);
     drop(gone => gone.terminate());
     rest(why);
     if (wasOpen) options.onLost(why);
@@ -196,6 +203,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
     }
     version = agreedVersion(frame.protocol_version);
     failures = 0;
+    openedAt = clock.now();
     enter('open');
     heardAt = clock.now();
     every(options.heartbeatMs, () => send({ type: 'heartbeat' }));
@@ -213,6 +221,13 @@ export function workerLink(options: LinkOptions): WorkerLink {
     if (type === 'job' && jobId !== undefined && state === 'open') {
       options.onTrouble(`a job was refused: ${message}`);
       send({ type: 'error', job_id: jobId, error: message, ...(version === 2 ? { code: 'invalid_request' } : {}) });
+      return;
+    }
+    if (type === 'tool_job' && jobId !== undefined && state === 'open') {
+      options.onTrouble(`a tool job was refused: ${message}`);
+      const ids = { job_id: jobId, parent_job_id: '', tool_call_id: '', tool_name: '' };
+      const code = version === 2 ? { code: 'invalid_arguments' } : {};
+      send({ type: 'tool_result', ...ids, error: message, ...code });
       return;
     }
     if (version === 1) {

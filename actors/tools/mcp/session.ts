@@ -74,7 +74,7 @@ export async function openSession(options: SessionOptions): Promise<McpSession> 
 
   const why = (error: unknown): string => {
     const words = transport instanceof StdioTransport && closed ? transport.lastWords : '';
-    const told = words !== '' ? words : error instanceof Error ? error.message : String(error);
+    const told = words !== '' ? words : withStatus(error);
     return withoutSecrets(told, options.secrets).slice(0, messageCharsMax);
   };
   const close = async (): Promise<void> => {
@@ -183,6 +183,13 @@ function readTool(value: unknown): RemoteTool | null {
     inputSchema: fits ? (inputSchema as Record<string, unknown>) : { type: 'object' },
     idempotent: hints.readOnlyHint === true || hints.idempotentHint === true,
   };
+}
+
+/** The SDK keeps the status of an HTTP answer beside its words. */
+function withStatus(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const status = !(error instanceof McpError) && 'code' in error && typeof error.code === 'number' ? error.code : 0;
+  return status >= 400 ? `${error.message} (status ${status})` : error.message;
 }
 
 /** Servers that check by zod list what is wrong with `params.arguments`, which a model takes for an argument's name. */
