@@ -77,7 +77,7 @@ test('a stranger is greeted, refused, or closed with the code of what it sent', 
       }
       line.raw.close();
     }),
-    40,
+    25,
   );
   await isWell();
 });
@@ -94,7 +94,7 @@ for (const version of [1, 2] as const)
         const closes = version === 2 && is === 'broken' && jobId === null;
         assert.is(await verdict(line), closes ? 4400 : null, `${is}: ${delivery.text}`);
       }),
-      50,
+      20,
     );
     await isWell();
   });
@@ -128,7 +128,7 @@ test('a broken frame about a job fails that job alone, any other leaves it as th
         },
       )
       .beforeEach(() => peer.reset()),
-    12,
+    8,
   );
   await isWell();
 });
@@ -172,7 +172,7 @@ for (const version of [1, 2] as const)
           assert.is(line.closedWith, null, `${is}: ${delivery.text}`);
         } else await pause(20);
       }),
-      30,
+      20,
     );
     listener.hangUp();
     const { line: last } = await listener.line(version);

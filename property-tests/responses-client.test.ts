@@ -1,5 +1,6 @@
 /** The Responses API through the official OpenAI client, against a real router process and workers that do what a test says. */
 import OpenAI from 'openai';
+import OpenAI5 from 'openai-5';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { untilHealth } from './callers.ts';
@@ -110,6 +111,18 @@ test('RS2: the stream helper puts the response together', async () => {
       ['Hello from the GPU!', 'Hello from the GPU!', 'completed'],
     );
     assert.is(response.usage?.output_tokens, 5);
+  });
+});
+
+test('RS1 RS2: the client of the major version before is answered, too', async () => {
+  await withWorker(helloScript, async () => {
+    const client = new OpenAI5({ apiKey, baseURL: `${router.url}/v1`, maxRetries: 0, timeout: 20_000 });
+    const whole = await client.responses.create({ model: 'm', input: 'hi' });
+    assert.is(whole.output_text, 'Hello from the GPU!');
+    const streamed = await client.responses.stream({ model: 'm', input: 'hi' }).finalResponse();
+    const [said] = streamed.output.flatMap(item => (item.type === 'message' ? item.content : []));
+    assert.is(said?.type === 'output_text' && said.text, 'Hello from the GPU!');
+    assert.is((await client.responses.retrieve(whole.id)).output_text, 'Hello from the GPU!');
   });
 });
 
@@ -425,6 +438,35 @@ test('RS10: a response that failed is streamed again to its failure', async () =
     for await (const event of await client.responses.retrieve(queued.id, { stream: true })) types.push(event.type);
     assert.equal(types, ['response.created', 'response.queued', 'response.in_progress', 'error', 'response.failed']);
   });
+});
+
+test('a response in the background outlives its router, and is gone on from after that', async () => {
+  const before = await startRouter({ AUXOT_FSYNC: 'no' });
+  const queued = await clientOf(before).responses.create({ model: 'm', input: 'hi', background: true });
+  before.kill('SIGKILL');
+  await before.ended;
+  const after = await startRouter({ AUXOT_FSYNC: 'no' }, before.dataDir);
+  try {
+    await withWorker(
+      helloScript,
+      async worker => {
+        const client = clientOf(after);
+        await waitUntil(
+          async () => (await client.responses.retrieve(queued.id)).status === 'completed',
+          10_000,
+          () => 'it never ended',
+        );
+        await client.responses.create({ model: 'm', input: 'more', previous_response_id: queued.id });
+        assert.equal(
+          worker.jobs.at(-1)?.messages.map(({ content }) => content),
+          ['hi', 'Hello from the GPU!', 'more'],
+        );
+      },
+      after,
+    );
+  } finally {
+    await after.stop();
+  }
 });
 
 test.run();

@@ -206,6 +206,9 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
         if ((frame.attempt ?? 0) <= (held.attempt ?? 0)) return;
         end(held, 'cancelled');
       }
+      // Its end has been said, and will be again until the router has it: the same attempt is not run once more.
+      const over = ended.get(frame.job_id);
+      if (over !== undefined && frame.attempt !== undefined && frame.attempt <= (over.attempt ?? 0)) return;
       const job: RunningJob = {
         attempt: frame.attempt,
         abort: new AbortController(),

@@ -295,6 +295,21 @@ export const workerJobs: readonly WorkerCase[] = [
     },
   },
   {
+    id: 'worker/job/twice-ended',
+    says: 'The same job again, behind its end that is not acknowledged yet, is still one job.',
+    of: 'P7, P3',
+    async run(peer) {
+      const { line } = await peer.line(2);
+      const job = aJob(two);
+      line.say(job);
+      await line.end(job.job_id);
+      line.say(job);
+      await line.heardOut();
+      await pause(200);
+      isWholeAnswer(line, job, 1);
+    },
+  },
+  {
     id: 'worker/job/newer-attempt',
     says: 'A newer attempt takes the place of the one that runs, and nothing more is said about that.',
     of: 'P7, P3',
