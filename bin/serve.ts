@@ -95,6 +95,10 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       bodyBytesMax: config.maxBodyBytes,
       callerGraceMs: config.callerGraceMs,
       models: [config.policy.model, ...config.modelAliases],
+      modelDetails:
+        config.policy.contextMax === null
+          ? {}
+          : { max_context_length: config.policy.ctxSize, capabilities: config.policy.capabilities },
       corsOrigins: config.corsOrigins,
       version: programVersion(),
     },

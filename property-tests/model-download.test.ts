@@ -70,7 +70,7 @@ test('a worker stopped in the middle of a download ends in order, and the next o
       const before = hub.bytesServed;
       hub.bytesPerSecond = 0;
       const second = runProgram('worker', [], env, folder);
-      await waitUntil(() => /model loaded/.test(second.output()), 60_000, second.output);
+      await waitUntil(() => /engine is ready|model loaded/.test(second.output()), 60_000, second.output);
       const answer = await asks('chat/completions', {
         model: 'Small-Talker',
         temperature: 0,
@@ -82,8 +82,12 @@ test('a worker stopped in the middle of a download ends in order, and the next o
       assert.ok(existsSync(join(folder, 'models', 'me_Small-Talker-GGUF', 'small-talker-00001-of-00001.gguf')));
       assert.not.match(first.output() + second.output() + router.output(), 'hf_secret');
 
-      const { data } = (await (await asks('models')).json()) as { data: { id: string }[] };
-      assert.is(data[0]?.id, 'Small-Talker');
+      const { data } = (await (await asks('models')).json()) as { data: Record<string, unknown>[] };
+      const [listed] = data;
+      assert.equal(
+        [listed?.id, listed?.max_context_length, listed?.capabilities],
+        ['Small-Talker', 2048, ['chat', 'tools']],
+      );
       second.kill('SIGTERM');
       await within(15_000, second.ended, 'the worker did not stop');
     } finally {

@@ -194,11 +194,15 @@ export interface ModelObject {
   readonly capabilities?: readonly string[];
 }
 
+export type ModelDetails = Pick<ModelObject, 'max_context_length' | 'capabilities'>;
+
 /** `created` is the start of the router, in epoch seconds: it must not change from request to request. */
-export const modelObject = (
-  id: string,
-  created: number,
-  more: Pick<ModelObject, 'max_context_length' | 'capabilities'> = {},
-): ModelObject => ({ id, object: 'model', created, owned_by: 'auxot', ...more });
+export const modelObject = (id: string, created: number, more: ModelDetails = {}): ModelObject => ({
+  id,
+  object: 'model',
+  created,
+  owned_by: 'auxot',
+  ...more,
+});
 
 export const modelList = (models: readonly ModelObject[]) => ({ object: 'list', data: models }) as const;

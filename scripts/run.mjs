@@ -1,6 +1,6 @@
 /**
- * What `npm start`, `npm test`, `npm run build`, `npm run bench` and `npm run conformance` run. Node alone is enough:
- * what else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
+ * What `npm start`, `npm test` and `npm run build`, `bench`, `conformance` and `simulate` run. Node alone is enough: what
+ * else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -10,7 +10,9 @@ import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const nodeFloor = 20;
-const testFileMsMax = Number(process.env.TEST_FILE_SECONDS || 180) * 1000;
+const testFileSeconds = Number(process.env.TEST_FILE_SECONDS || 180);
+/** Files that are given more. */
+const longTests = { 'property-tests/simulation.test.ts': 360 };
 const outputCharsMax = 1_000_000;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -23,7 +25,7 @@ const testedFolders = [...builtFolders, 'property-tests', 'bench', 'scripts'];
 let stopSignal = null;
 
 const [task = '', ...args] = process.argv.slice(2);
-const tasks = { start, test, build, bench, conformance };
+const tasks = { start, test, build, bench, conformance, simulate };
 
 if (Number(process.versions.node.split('.')[0]) < nodeFloor)
   fail(`Node ${nodeFloor} or newer is needed; this is ${process.version} (${process.execPath}).`);
@@ -51,6 +53,11 @@ async function bench() {
 async function conformance() {
   await install();
   return runNode(['--import', 'tsx', 'property-tests/conformance/main.ts', ...args]);
+}
+
+async function simulate() {
+  await install();
+  return runNode(['--import', 'tsx', 'property-tests/simulation/simulate.ts', ...args]);
 }
 
 /** With words behind it, only the test files whose path contains one of them; without, every check there is. */
@@ -101,11 +108,12 @@ async function runTestFile(path) {
   };
   child.stdout.setEncoding('utf8').on('data', keep);
   child.stderr.setEncoding('utf8').on('data', keep);
+  const limitSeconds = Math.max(testFileSeconds, longTests[path.split(sep).join('/')] ?? 0);
   let timedOut = false;
   const limit = setTimeout(() => {
     timedOut = true;
     killGroup(child);
-  }, testFileMsMax);
+  }, limitSeconds * 1000);
   const release = onSignals(() => {
     killGroup(child);
     process.exit(130);
@@ -118,13 +126,15 @@ async function runTestFile(path) {
   const count = word => Number([...output.matchAll(new RegExp(`^ *${word}: +(\\d+)`, 'gm'))].at(-1)?.[1] ?? 0);
   const [total, passed, skipped] = [count('Total'), count('Passed'), count('Skipped')];
   let problem = '';
-  if (timedOut) problem = `still running after ${testFileMsMax / 1000} s, killed`;
+  if (timedOut) problem = `still running after ${limitSeconds} s, killed`;
   else if (total === 0) problem = `no test ran (exit ${code})`;
   else if (code !== 0 && passed + skipped === total) problem = `exit ${code} although every test passed`;
   const failed = problem === '' ? total - passed - skipped : Math.max(1, total - passed - skipped);
 
   const seconds = ((Date.now() - startedAt) / 1000).toFixed(1);
   if (failed > 0) process.stdout.write(`${output}\n`);
+  // What a test has to tell although all is well.
+  else for (const [, line] of output.matchAll(/^» (.*)$/gm)) process.stdout.write(`     ${line}\n`);
   const skips = skipped > 0 ? `, ${skipped} skipped` : '';
   const verdict = failed > 0 ? `FAIL ${path}: ${failed} failed, ` : `ok   ${path}: `;
   process.stdout.write(`${verdict}${passed} passed${skips}, ${seconds} s${problem && ` (${problem})`}\n`);

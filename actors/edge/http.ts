@@ -8,6 +8,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { ModelDetails } from '../../protocol/openai-api.ts';
 import { openApiDocument } from '../../protocol/openapi.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
@@ -27,6 +28,8 @@ export interface HttpOptions {
   readonly bodyBytesMax: number;
   /** Configured model and aliases, first the one that a request without a model gets. */
   readonly models: readonly string[];
+  /** What is known of the configured model; {} if nothing is. */
+  readonly modelDetails: ModelDetails;
   /** How long a job goes on when its caller has gone, and its request does not say. */
   readonly callerGraceMs: number;
   /** Origins whose browser apps may call; `*` for all. */

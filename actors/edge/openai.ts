@@ -1,5 +1,5 @@
 /** The routes of the OpenAI API (spec/http-api §1.1 rows 3–12), below its root. */
-import { modelList, modelObject } from '../../protocol/openai-api.ts';
+import { type ModelDetails, modelList, modelObject } from '../../protocol/openai-api.ts';
 import { answerError, answerJson, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
 import { type ChatParts, takeChat } from './chat.ts';
@@ -11,6 +11,8 @@ export interface OpenaiParts extends ChatParts {
   readonly checkKey: KeyCheck;
   /** Configured model and aliases. */
   readonly models: readonly string[];
+  /** What is known of the configured model, for its entry in the list. */
+  readonly modelDetails: ModelDetails;
   /** Of every model: it must not change from request to request. Epoch seconds. */
   readonly startedAt: number;
 }
@@ -44,7 +46,7 @@ export async function answerOpenai(
   if (path === 'embeddings' && method === 'POST') return (await may()) ? notImplemented() : undefined;
   if (path === 'models' && method === 'GET') {
     if (!(await may())) return;
-    return answerJson(exchange, 200, modelList(modelIds(parts).map(id => modelObject(id, parts.startedAt))));
+    return answerJson(exchange, 200, modelList(modelIds(parts).map(id => shown(id, parts))));
   }
   if (path.startsWith('models/') && (method === 'GET' || method === 'DELETE')) {
     if (!(await may())) return;
@@ -53,9 +55,14 @@ export async function answerOpenai(
       return answerError(exchange, 'model_not_found', `there is no model "${id.slice(0, 200)}"`, 'model');
     if (method === 'DELETE')
       return answerError(exchange, 'object_not_found', 'models are those of the workers; there is none to delete');
-    return answerJson(exchange, 200, modelObject(id, parts.startedAt));
+    return answerJson(exchange, 200, shown(id, parts));
   }
   return notImplemented();
+}
+
+/** Aliases are other names of the configured model. */
+function shown(id: string, { models, modelDetails, startedAt }: OpenaiParts) {
+  return modelObject(id, startedAt, models.includes(id) ? modelDetails : {});
 }
 
 /** First the one that a request without a model gets. A list without any would leave clients nothing to ask for. */

@@ -22,6 +22,7 @@ export interface FakeHub {
   onGet: (request: IncomingMessage, response: ServerResponse, file: FakeFile | undefined) => boolean;
   onHead: (request: IncomingMessage, response: ServerResponse) => boolean;
   ignoreRange: boolean;
+  ignoreIfRange: boolean;
   /** A second server, to which files are redirected. */
   cdn: string | null;
   /** Bytes a second, per answer; 0: as fast as it goes. */
@@ -53,6 +54,7 @@ export async function fakeHub(files: Readonly<Record<string, Buffer>> = {}): Pro
     onGet: () => false,
     onHead: () => false,
     ignoreRange: false,
+    ignoreIfRange: false,
     cdn: null,
     bytesPerSecond: 0,
     async close() {
@@ -92,7 +94,7 @@ function answer(hub: FakeHub, request: IncomingMessage, response: ServerResponse
   // A place where files lie has tags of its own.
   const etag = place ? `"cdn-${digest.slice(0, 12)}"` : file.linked ? `"${digest}"` : `"small-${digest.slice(0, 8)}"`;
   const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(range ?? '') ?? [];
-  const stale = headers['if-range'] !== undefined && headers['if-range'] !== etag;
+  const stale = !hub.ignoreIfRange && headers['if-range'] !== undefined && headers['if-range'] !== etag;
   const whole = from === undefined || to === undefined || hub.ignoreRange || stale;
   const body = whole ? file.bytes : file.bytes.subarray(Number(from), Number(to) + 1);
   response.writeHead(whole ? 200 : 206, {

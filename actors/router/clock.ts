@@ -1,8 +1,9 @@
 /** The real clock (port: ports.ts). */
+import { steadyTime } from '../worker/clock.ts';
 import type { Clock } from './ports.ts';
 
 export const realClock: Clock = {
-  now: Date.now,
+  now: steadyTime(),
   after(ms, fire) {
     const timer = setTimeout(fire, ms);
     return () => clearTimeout(timer);

@@ -423,6 +423,7 @@ export class Front {
     await this.#lastAppends();
     this.#appender.stop();
     this.#sharing?.close();
+    this.#handovers?.stop();
     // From here on others take what is left (M3).
     await this.#membership?.stop().catch(() => undefined); // the lease lapses by itself
     this.#logs.stop();

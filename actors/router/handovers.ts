@@ -5,6 +5,8 @@
  * H1. Whether the worker may go on with the job is decided by the job's writer, by the same rule as at home
  *     (machines/job.losses.ts), so that a race with a standby is settled in one place.
  * H2. A writer that has answered yes writes nothing more: it lets the job go first and answers then.
+ *     One whose answer does not arrive, or arrives when nobody waits for it any more, leaves nothing behind that nobody
+ *     writes: the asker takes the job whenever it hears of it, and the former writer after `unclaimedMs` itself.
  * H3. A writer that does not answer is asked again until its lease lapses; the job is inherited then, as any job of a
  *     router that is gone.
  */
@@ -27,6 +29,8 @@ export interface HandoverEvents {
 const answerMs = 1000;
 /** Between questions to a writer that does not answer. */
 const againMs = 250;
+/** A job that was let go and that nobody has taken for so long is taken back. */
+const unclaimedMs = 5000;
 /** All in all: below what a worker with jobs waits for its greeting, and above the length of a lease. */
 const fetchMsMax = 2800;
 
@@ -38,11 +42,17 @@ export class Handovers {
   /** Who waits for a job's writer to answer. */
   readonly #asking = new Map<string, (answer: HandoverLetter | null) => void>();
 
+  #stopped = false;
+
   constructor(boot: string, port: ClusterPort, clock: Clock, events: HandoverEvents) {
     this.#boot = boot;
     this.#port = port;
     this.#clock = clock;
     this.#events = events;
+  }
+
+  stop(): void {
+    this.#stopped = true;
   }
 
   /** Makes the job ours for a worker that has dialled in here and holds it. Resolves when it is, or will not be. */
@@ -63,7 +73,11 @@ export class Handovers {
   read(letter: HandoverLetter): void {
     if (letter.kind === 'asked') {
       if (this.#events.isOurs(letter.jobId)) this.#events.ask(letter.jobId, letter.from, letter.claim);
-    } else this.#asking.get(letter.jobId)?.(letter);
+      return;
+    }
+    const asker = this.#asking.get(letter.jobId);
+    if (asker !== undefined) asker(letter);
+    else if (letter.kind === 'released') void this.#events.take(letter.jobId, letter.epoch);
   }
 
   /** H2. */
@@ -79,9 +93,23 @@ export class Handovers {
     void (async () => {
       const epoch = granted ? await this.#events.letGo(jobId) : null;
       const letter: Letter = epoch === null ? { kind: 'refused', jobId } : { kind: 'released', jobId, epoch };
-      // A letter that is lost: the asker finds out from the log, or inherits the job some time.
+      if (epoch !== null) this.#takeBackLater(jobId, epoch);
+      // A letter that is lost is no harm: the asker asks again, or we take the job back.
       await this.#port.tell(boot, letter).catch(() => undefined);
     })();
+  }
+
+  /** A job that we let go in `epoch`, and that nobody has taken since. The log lets only one of several take it. */
+  #takeBackLater(jobId: string, epoch: number): void {
+    this.#clock.after(unclaimedMs, async () => {
+      if (this.#stopped || this.#events.isOurs(jobId)) return;
+      try {
+        const [top] = await within(this.#clock, answerMs, this.#port.tops([jobId]));
+        if (top?.epoch === epoch) await this.#events.take(jobId, epoch);
+      } catch {
+        this.#takeBackLater(jobId, epoch); // trouble with the store
+      }
+    });
   }
 
   /** Whether there is nothing more to be done. */

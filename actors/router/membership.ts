@@ -20,6 +20,8 @@ export interface MembershipEvents {
 export const renewMs = 500;
 /** How long our own lease must have lasted before anybody else is judged, ms. */
 const judgeAfterMs = 2000;
+/** For the first lease, without which there is nothing to begin with, ms. */
+const firstMs = 5000;
 /** A lease is looked at again this long after the moment at which it should have lapsed, ms. */
 const marginMs = 10;
 
@@ -52,7 +54,7 @@ export class Membership {
 
   /** Takes the lease; rejects when the store does not take it. */
   async start(): Promise<void> {
-    await this.#port.renew();
+    await within(this.#clock, firstMs, this.#port.renew());
     this.#heldSince = this.#clock.now();
     this.#renewLater();
     await this.#look();

@@ -114,6 +114,23 @@ test('a resumed answer has one head, before its first bytes, and one end', () =>
   );
 });
 
+test('a slow caller whose shard died before anything was read for it is gone on with when it is fast again', () => {
+  fc.assert(
+    fc.property(anyCase, ({ life, answer, joinsAt }) => {
+      const submitted: JobSubmitted = { ...life.job.submitted, answer };
+      const log: Log = [[submitted, { epoch: 1, number: 1 }], ...life.log.slice(1)];
+      const sent = log[joinsAt % log.length]?.[1] ?? { epoch: 1, number: 1 };
+      const streams = new Streams();
+      const how = follow({ position: sent, frames: null });
+      streams.awaitLog(1, 1, submitted.jobId, how);
+      streams.pause(1, 1);
+      assert.equal(streams.wake(1, 2, sent), { epoch: 0, number: 0 });
+      assert.is(bytesOf(streams.catchUp(1, 2, log, true)), bytesOf(tailed(submitted, log, how, log.length)));
+    }),
+    seeded,
+  );
+});
+
 test('an answer that was asked for streamed can be had whole, and the other way round, with the same words', () => {
   fc.assert(
     fc.property(anyCase, ({ life, answer, page }) => {

@@ -140,6 +140,13 @@ export class Streams {
 
   /** Begins a new turn behind `sent`. Returns the position to read the log from; null when that turn is over already. */
   wake(streamId: number, turn: number, sent: Position): Position | null {
+    const awaited = this.#awaited.get(streamId);
+    if (awaited !== undefined && awaited.turn < turn) {
+      // Its caller was slow when the shard was built anew, and nothing has been read for it since.
+      const follow = { ...awaited.follow, cursor: { position: sent, frames: null } };
+      this.#awaited.set(streamId, { ...awaited, turn, follow });
+      return origin;
+    }
     const live = this.#streams.get(streamId);
     if (live === undefined || live.turn >= turn) return null;
     live.turn = turn;

@@ -8,7 +8,12 @@
  * TW3. The worker ends by itself for one reason only, a refused key, with a sentence.
  */
 import { closeCodes } from '../../protocol/codes.ts';
-import type { ToolJobFrame, ToolsPolicy, ValidateConfigurationFrame } from '../../protocol/worker-frames.tools.ts';
+import type {
+  ToolJobFrame,
+  ToolsCapabilities,
+  ToolsPolicy,
+  ValidateConfigurationFrame,
+} from '../../protocol/worker-frames.tools.ts';
 import { protocolVersion, type RouterFrame } from '../../protocol/worker-frames.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { BackoffRange } from '../worker/backoff.ts';
@@ -67,6 +72,9 @@ export interface ToolsWorker {
 /** How long the last results may take to be acknowledged, or at least sent. */
 const lastWordsMs = 300;
 const validateMsMax = 45_000;
+/** Of definitions in a greeting, which may have 1 MiB in all, and in a message after it. */
+const helloCharsMax = 256 * 1024;
+const announcedCharsMax = 8 * 2 ** 20;
 
 export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
   const { tools, clock, diagnostics } = options;
@@ -76,11 +84,15 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     finish = resolve;
   });
 
-  const capabilities = () => ({
-    tools: [...tools.names()],
-    definitions: [...tools.definitions()],
-    slots: options.slots,
-  });
+  /** Definitions are left out where they would be too much; the names are said then, and calls work. */
+  const capabilities = (charsMax: number): ToolsCapabilities => {
+    let chars = 0;
+    const definitions = tools.definitions().filter(definition => {
+      chars += JSON.stringify(definition).length;
+      return chars <= charsMax;
+    });
+    return { tools: [...tools.names()], definitions, slots: options.slots };
+  };
 
   const link = workerLink({
     url: options.routerUrl,
@@ -96,7 +108,7 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
         gpu_key: options.toolsKey,
         worker_type: 'tools',
         capabilities: { backend: '', model: '', ctx_size: 0 },
-        tools_capabilities: capabilities(),
+        tools_capabilities: capabilities(helloCharsMax),
         protocol_version: protocolVersion,
         instance_id: options.instanceId,
         ready: !stopping,
@@ -106,6 +118,7 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     onOpen: (ack, version) => {
       diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version, tools: tools.names() });
       if (ack.tools_policy !== undefined) applyPolicy(ack.tools_policy);
+      if (capabilities(helloCharsMax).definitions?.length !== tools.names().length) announce();
       calls.resume();
       if (stopping && version === 2) link.send({ type: 'status', state: 'draining' });
     },
@@ -184,7 +197,7 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
   };
 
   const announce = (): void => {
-    if (link.version === 2) link.send({ type: 'tools_changed', tools_capabilities: capabilities() });
+    if (link.version === 2) link.send({ type: 'tools_changed', tools_capabilities: capabilities(announcedCharsMax) });
   };
 
   const receive = (frame: RouterFrame): void => {

@@ -1,0 +1,155 @@
+/**
+ * The APIs that callers use: how a prompt is asked in each, and what its answer said. A new API is a row here.
+ */
+import type { AnswerShape } from '../../protocol/job-events.ts';
+
+export interface Ask {
+  readonly prompt: string;
+  readonly tokensMax: number;
+  readonly streamed: boolean;
+  /** The request is one that must be refused. */
+  readonly malformed: boolean;
+  /** How long the job goes on when its caller has gone. */
+  readonly keepMs: number;
+}
+
+/** What an answer said so far. */
+export interface Heard {
+  text: string;
+  reasoning: string;
+  readonly calls: { name: string; arguments: string }[];
+  finishReason: string | null;
+  /** The code or type of an error. */
+  error: string | null;
+  /** A proper end was read. */
+  ends: number;
+  /** The id of the last whole SSE frame. */
+  lastId: string | null;
+  /** Something no client could read. */
+  nonsense: string | null;
+}
+
+export interface Family {
+  readonly name: string;
+  readonly api: AnswerShape['api'];
+  body(ask: Ask): object;
+  /** One event of a streamed answer. */
+  event(heard: Heard, name: string, data: string): void;
+  /** An answer in one piece with status 200. */
+  whole(heard: Heard, body: string): void;
+  errorOf(body: string): string;
+}
+
+export const newHeard = (): Heard => ({
+  text: '',
+  reasoning: '',
+  calls: [],
+  finishReason: null,
+  error: null,
+  ends: 0,
+  lastId: null,
+  nonsense: null,
+});
+
+const tool = { name: 'look', description: 'looks', parameters: { type: 'object', properties: {} } };
+
+const chat: Family = {
+  name: 'chat',
+  api: 'openai.chat',
+  body: ({ prompt, tokensMax, streamed }) => ({
+    model: 'm',
+    stream: streamed,
+    messages: [{ role: 'user', content: prompt }],
+    ...(Number.isFinite(tokensMax) ? { max_tokens: tokensMax } : {}),
+    ...(prompt.includes('#tools') ? { tools: [{ type: 'function', function: tool }] } : {}),
+  }),
+  event(heard, _name, data) {
+    if (data === '[DONE]') {
+      heard.ends += 1;
+      return;
+    }
+    const chunk = JSON.parse(data);
+    if (chunk.error !== undefined) heard.error = String(chunk.error.code);
+    const [choice] = chunk.choices ?? [];
+    if (choice === undefined) return;
+    heard.text += choice.delta?.content ?? '';
+    heard.reasoning += choice.delta?.reasoning_content ?? '';
+    for (const { index, function: call } of choice.delta?.tool_calls ?? []) {
+      heard.calls[index] ??= { name: '', arguments: '' };
+      const known = heard.calls[index];
+      known.name += call?.name ?? '';
+      known.arguments += call?.arguments ?? '';
+    }
+    heard.finishReason = choice.finish_reason ?? heard.finishReason;
+  },
+  whole(heard, body) {
+    const [choice] = JSON.parse(body).choices;
+    heard.text = choice.message.content ?? '';
+    heard.reasoning = choice.message.reasoning_content ?? '';
+    for (const { function: call } of choice.message.tool_calls ?? []) heard.calls.push(call);
+    heard.finishReason = choice.finish_reason;
+    heard.ends += 1;
+  },
+  errorOf: body => String(JSON.parse(body).error.code),
+};
+
+const stopReasons: Readonly<Record<string, string>> = {
+  end_turn: 'stop',
+  max_tokens: 'length',
+  tool_use: 'tool_calls',
+};
+
+const messages: Family = {
+  name: 'messages',
+  api: 'anthropic.messages',
+  body: ({ prompt, tokensMax, streamed }) => ({
+    model: 'm',
+    stream: streamed,
+    max_tokens: Number.isFinite(tokensMax) ? tokensMax : 1000,
+    messages: [{ role: 'user', content: prompt }],
+    ...(prompt.includes('#tools')
+      ? { tools: [{ name: tool.name, description: tool.description, input_schema: tool.parameters }] }
+      : {}),
+  }),
+  event(heard, name, data) {
+    const event = JSON.parse(data);
+    if (event.type !== name) heard.nonsense = `an event ${name} that says ${event.type}`;
+    switch (event.type) {
+      case 'content_block_start':
+        if (event.content_block.type === 'tool_use')
+          heard.calls.push({ name: event.content_block.name, arguments: '' });
+        return;
+      case 'content_block_delta': {
+        const { delta } = event;
+        heard.text += delta.text ?? '';
+        heard.reasoning += delta.thinking ?? '';
+        const call = heard.calls.at(-1);
+        if (call !== undefined) call.arguments += delta.partial_json ?? '';
+        return;
+      }
+      case 'message_delta':
+        heard.finishReason = stopReasons[event.delta.stop_reason] ?? event.delta.stop_reason;
+        return;
+      case 'message_stop':
+        heard.ends += 1;
+        return;
+      case 'error':
+        heard.error = event.error.type;
+        heard.ends += 1;
+        return;
+    }
+  },
+  whole(heard, body) {
+    const { content, stop_reason } = JSON.parse(body);
+    for (const block of content) {
+      if (block.type === 'text') heard.text += block.text;
+      else if (block.type === 'thinking') heard.reasoning += block.thinking;
+      else heard.calls.push({ name: block.name, arguments: JSON.stringify(block.input) });
+    }
+    heard.finishReason = stopReasons[stop_reason] ?? stop_reason;
+    heard.ends += 1;
+  },
+  errorOf: body => String(JSON.parse(body).error.type),
+};
+
+export const families: readonly Family[] = [chat, messages];
