@@ -767,6 +767,8 @@ export class Front {
     for (const [i, { jobId, acked }] of jobs.entries()) {
       const top = tops?.[i];
       if (top === undefined || acked === null || !this.#jobs.has(jobId)) continue;
+      // Since it was asked about, the job was let go and taken again: this is no news of it.
+      if (this.#appender.ackedOf(jobId)?.epoch !== acked.epoch) continue;
       if (top === null) this.#fenced(jobId, 'gone');
       else if (top.epoch > acked.epoch) this.#letGo(jobId);
       else if (comparePositions(top, acked) < 0) this.#cutShort(jobId);
