@@ -74,7 +74,7 @@ function tell({ tally, done, logs, found, evidence }: Outcome): void {
   );
   say(`faults     ${done.length}: ${counted(done.map(({ kind }) => kind))}`);
   if (logs !== null) {
-    say(`jobs       ${logs.jobs}, ${logs.open.length} open, ${logs.corrupt.length} unreadable`);
+    say(`jobs       ${logs.jobs}, ${logs.openEvents.size} open, ${logs.corrupt.length} unreadable`);
     for (const [what, gaps] of [...logs.gapsMs].sort()) say(`gap        ${what}: ${spread(gaps)}`);
     say(`take-over  ${spread(logs.takeOversMs)}`);
   }

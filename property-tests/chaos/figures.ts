@@ -6,7 +6,8 @@ import type { Done } from './faults.ts';
 
 export interface LogFigures {
   readonly jobs: number;
-  readonly open: readonly string[];
+  /** Of jobs that have not ended, by id: their events, one a line. */
+  readonly openEvents: ReadonlyMap<string, string>;
   readonly corrupt: readonly string[];
   /** From the last word before a loss to the first behind it, ms, by what was lost and how it went on. */
   readonly gapsMs: ReadonlyMap<string, readonly number[]>;
@@ -20,7 +21,8 @@ const takeOverMsMax = 10_000;
 export async function readLogs(store: Store, jobsMax: number, done: readonly Done[]): Promise<LogFigures> {
   const logs = new StoredLogs(store);
   const known = await logs.newest(jobsMax);
-  const [open, corrupt]: [string[], string[]] = [[], []];
+  const openEvents = new Map<string, string>();
+  const corrupt: string[] = [];
   const gapsMs = new Map<string, number[]>();
   const adoptedAt: number[] = [];
   for (const { jobId } of known) {
@@ -30,7 +32,8 @@ export async function readLogs(store: Store, jobsMax: number, done: readonly Don
     } catch (error) {
       corrupt.push(`${jobId}: ${error}`);
     }
-    if (!events.some(({ type }) => isTerminal(type))) open.push(jobId);
+    if (!events.some(({ type }) => isTerminal(type)))
+      openEvents.set(jobId, events.map(event => `${JSON.stringify(event)}\n`).join(''));
     for (const [what, ms] of gapsOf(events)) gapsMs.set(what, [...(gapsMs.get(what) ?? []), ms]);
     adoptedAt.push(...events.flatMap(({ type, at }) => (type === 'job.adopted' ? [at] : [])));
   }
@@ -40,7 +43,7 @@ export async function readLogs(store: Store, jobsMax: number, done: readonly Don
     const taken = adoptedAt.filter(instant => instant >= at && instant < before);
     return taken.length === 0 ? [] : [Math.min(...taken) - at];
   });
-  return { jobs: known.length, open, corrupt, gapsMs, takeOversMs };
+  return { jobs: known.length, openEvents, corrupt, gapsMs, takeOversMs };
 }
 
 function* gapsOf(events: readonly JobEvent[]): Generator<[string, number]> {

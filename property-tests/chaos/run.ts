@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { openReadOnly } from '../../actors/log/embedded-redis.ts';
 import type { Store } from '../../actors/log/job-log.ts';
-import { untilHealth } from '../callers.ts';
+import { health, untilHealth } from '../callers.ts';
 import { freePort } from '../processes.ts';
 import { type RedisServer, startRedis } from '../redis-server.ts';
 import { seededRandom } from '../simulation/random.ts';
@@ -44,7 +44,7 @@ export interface Outcome {
 
 const progressMs = 10_000;
 /** Until the last jobs have ended, of those whose callers have left and of the others. */
-const settleMs = 90_000;
+const settleMs = 30_000;
 const wordMs = 25;
 
 export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
@@ -110,7 +110,7 @@ export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
     await redis?.stop();
     rmSync(folder, { recursive: true, force: true });
   }
-  const evidence = found.length === 0 ? null : keep(found, done, [...routers, ...workers]);
+  const evidence = found.length === 0 ? null : keep(found, done, [...routers, ...workers], logs);
   return { tally, done, logs, found, evidence };
 }
 
@@ -135,8 +135,9 @@ async function settled(
   for (const { port, name } of routers) {
     const idle = (now: { active_jobs: number; queued_jobs: number }): boolean =>
       now.active_jobs === 0 && now.queued_jobs === 0;
-    await untilHealth(`http://127.0.0.1:${port}`, idle, `${name} still has jobs`, settleMs).catch(error =>
-      note(String(error)),
+    const url = `http://127.0.0.1:${port}`;
+    await untilHealth(url, idle, `${name} still has jobs`, settleMs).catch(async error =>
+      note(`${error}: ${JSON.stringify(await health(url).catch(() => 'no health'))}`),
     );
   }
   await sleep(500);
@@ -150,7 +151,7 @@ async function settled(
     // An ioredis connection takes its words as they come, as the port has them.
     logs = await readLogs(connection as unknown as Store, jobsMax, done).finally(() => connection.disconnect());
   }
-  for (const jobId of logs.open) note(`job ${jobId} has not ended`);
+  for (const jobId of logs.openEvents.keys()) note(`job ${jobId} has not ended`);
   for (const what of logs.corrupt) note(`a log cannot be read: ${what}`);
   return logs;
 }
@@ -159,12 +160,15 @@ function keep(
   found: readonly string[],
   done: readonly Done[],
   programs: readonly { readonly name: string; output(): string }[],
+  logs: LogFigures | null,
 ): string {
   const folder = mkdtempSync(join(tmpdir(), 'auxot-chaos-found-'));
   writeFileSync(join(folder, 'found.txt'), `${found.join('\n\n')}\n`);
   const lines = done.map(({ at, kind, target }) => `${new Date(at).toISOString()} ${target}: ${kind}`);
   writeFileSync(join(folder, 'faults.txt'), `${lines.join('\n')}\n`);
-  for (const { name, output } of programs) writeFileSync(join(folder, `${name.replace(' ', '-')}.log`), output());
+  for (const program of programs)
+    writeFileSync(join(folder, `${program.name.replace(' ', '-')}.log`), program.output());
+  for (const [jobId, events] of logs?.openEvents ?? []) writeFileSync(join(folder, `${jobId}.jsonl`), events);
   return folder;
 }
 
