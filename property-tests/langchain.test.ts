@@ -129,7 +129,7 @@ for (const [name, modelOf] of Object.entries(models)) {
       assert.is(whole.text, 'Hello from the GPU!');
       const { pieces, whole: streamed } = await gathered(await model.stream('hi'));
       assert.is(streamed.text, 'Hello from the GPU!');
-      assert.ok(pieces >= 5, `${pieces} pieces`);
+      assert.ok(pieces > 1);
       const counts = ({ usage_metadata: usage }: { usage_metadata?: UsageMetadata | undefined }): unknown => [
         usage?.input_tokens,
         usage?.output_tokens,
