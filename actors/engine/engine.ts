@@ -10,6 +10,10 @@
 import type { Feature } from '../../protocol/features.ts';
 import type { TokenLogprob, Usage } from '../../protocol/job-events.ts';
 
+/** `auto`: a model that was made for it makes embeddings only, any other none. */
+export const embeddingsChoices = ['auto', 'also', 'only', 'never'] as const;
+export type EmbeddingsChoice = (typeof embeddingsChoices)[number];
+
 export interface EngineOptions {
   readonly modelPath: string;
   /** Tokens per slot; null = what the model was trained on, at most 8192. */
@@ -20,6 +24,8 @@ export interface EngineOptions {
   readonly threads: number | null;
   /** Layers to put on the GPU; null = as many as fit. 0 = none. */
   readonly gpuLayers: number | null;
+  /** Whether it makes embeddings, also or only; `auto` if absent. */
+  readonly embeddings?: EmbeddingsChoice;
 }
 
 export interface EngineInfo {
@@ -75,6 +81,10 @@ export interface EngineJob extends Sampling {
   readonly messages: readonly Readonly<Record<string, unknown>>[];
   /** Instead of the messages: a text to go on with, without a template. */
   readonly prompt?: string | undefined;
+  /** Instead of an answer: vectors of these, texts or tokens of the model; shorter than its own, if `dimensions` says so. */
+  readonly embed?:
+    | { readonly inputs: readonly (string | readonly number[])[]; readonly dimensions?: number | undefined }
+    | undefined;
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
   /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
   readonly toolChoice?: unknown;
@@ -146,6 +156,8 @@ export interface EngineResult {
   readonly stopSequence?: string | undefined;
   /** It finished with `length` because the context was full. */
   readonly contextFull?: boolean | undefined;
+  /** Of a job to `embed`, in its order: base64 of little-endian 32-bit floats. */
+  readonly embeddings?: readonly string[] | undefined;
   readonly durationMs: number;
 }
 

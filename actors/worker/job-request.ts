@@ -7,6 +7,7 @@ export function engineJob(frame: JobFrame): EngineJob {
   return {
     messages: frame.messages,
     prompt: frame.prompt,
+    embed: frame.embed,
     tools: frame.tool_choice === 'none' ? [] : frame.tools,
     toolChoice: frame.tool_choice,
     responseFormat: frame.response_format,

@@ -286,7 +286,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
 const attemptOf = ({ attempt }: RunningJob): { attempt?: number } => (attempt === undefined ? {} : { attempt });
 
 function completeFrame(jobId: string, job: RunningJob, result: EngineResult, version: 1 | 2): CompleteFrame {
-  const { usage, text, reasoning, toolCalls, finishReason, stopSequence, contextFull } = result;
+  const { usage, text, reasoning, toolCalls, finishReason, stopSequence, contextFull, embeddings } = result;
   return {
     type: 'complete',
     job_id: jobId,
@@ -308,6 +308,7 @@ function completeFrame(jobId: string, job: RunningJob, result: EngineResult, ver
           finish_reason: finishReason,
           ...(stopSequence === undefined ? {} : { stop_sequence: stopSequence }),
           ...(contextFull === true ? { context_full: true } : {}),
+          ...(embeddings === undefined ? {} : { embeddings: [...embeddings] }),
         }),
   };
 }
