@@ -45,13 +45,28 @@ abstract class Restarted {
   /** Asks it to stop, and waits as long as it may take. */
   async end(msMax: number): Promise<void> {
     const { program } = this;
-    this.program = null;
     if (program === null) return;
+    this.program = null;
     program.kill('SIGTERM');
-    await within(msMax, program.ended, `${this.name} does not stop`).catch(error => {
+    await this.#leave(program, msMax);
+  }
+
+  /** The same, when it has been asked already. */
+  async leaves(msMax: number): Promise<void> {
+    const { program } = this;
+    if (program === null) return;
+    this.program = null;
+    await this.#leave(program, msMax);
+  }
+
+  async #leave(program: Program, msMax: number): Promise<void> {
+    try {
+      const { status } = await within(msMax, program.ended, `${this.name} does not stop`);
+      if (status !== 0) this.#found(`${this.name} was asked to stop, and its status is ${status}`);
+    } catch (error) {
       this.#found(String(error));
       program.kill('SIGKILL');
-    });
+    }
   }
 
   freeze(): void {

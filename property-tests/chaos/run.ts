@@ -2,7 +2,7 @@
  * One run: everything is started, broken for as long as told, and looked at afterwards. Whatever happens, what was started
  * is gone at the end.
  */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,24 +10,18 @@ import { Redis } from 'ioredis';
 import { openReadOnly } from '../../actors/log/embedded-redis.ts';
 import type { Store } from '../../actors/log/job-log.ts';
 import { health, untilHealth } from '../callers.ts';
-import { freePort } from '../processes.ts';
-import { type RedisServer, startRedis } from '../redis-server.ts';
 import { seededRandom } from '../simulation/random.ts';
+import { type Cluster, type ClusterOptions, openCluster } from './cluster.ts';
 import { breakThings, type Done } from './faults.ts';
 import { type LogFigures, readLogs } from './figures.ts';
-import { Link } from './link.ts';
-import { ChaosRouter, ChaosWorker } from './programs.ts';
 import { askQuestions, newTally, type Tally } from './requests.ts';
 
-export interface ChaosOptions {
+export interface ChaosOptions extends ClusterOptions {
   readonly seed: number;
   readonly ms: number;
-  readonly embedded: boolean;
   /** Faults a second. */
   readonly rate: number;
   readonly callers: number;
-  /** Workers on scripts, and on the demo model. */
-  readonly workers: readonly [number, number];
   /** Fires to end the run early. */
   readonly stop: AbortSignal;
   readonly progress: (tally: Tally, done: readonly Done[], seconds: number) => void;
@@ -45,49 +39,19 @@ export interface Outcome {
 const progressMs = 10_000;
 /** Until the last jobs have ended, of those whose callers have left and of the others. */
 const settleMs = 30_000;
-const wordMs = 25;
 
 export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
   const random = seededRandom(options.seed);
-  const folder = mkdtempSync(join(tmpdir(), 'auxot-chaos-'));
-  const [links, done, found]: [Link[], Done[], string[]] = [[], [], []];
-  const routers: ChaosRouter[] = [];
-  const workers: ChaosWorker[] = [];
-  let redis: RedisServer | null = null;
+  const [done, found]: [Done[], string[]] = [[], []];
   const tally = newTally();
   let logs: LogFigures | null = null;
   const note = (what: string): void => {
     found.push(`${new Date().toISOString()} ${what}`);
   };
-  const link = async (targets: readonly number[]): Promise<Link> => {
-    const opened = await Link.open(targets);
-    links.push(opened);
-    return opened;
-  };
+  const cluster = await openCluster(options, note);
+  if (cluster === null) return null;
   try {
-    if (!options.embedded) {
-      redis = await startRedis(['--appendonly', 'yes', '--appendfsync', 'always']);
-      if (redis === null) return null;
-    }
-    const ports = await Promise.all((options.embedded ? [1] : [1, 2]).map(() => freePort()));
-    for (const [index, port] of ports.entries()) {
-      const store = redis === null ? null : await link([redis.port]);
-      const dataDir = join(folder, `router-${index}`);
-      mkdirSync(dataDir);
-      routers.push(new ChaosRouter(`router ${index + 1}`, port, store, dataDir, routerEnv, note));
-    }
-    const [scripted, demo] = options.workers;
-    for (let n = 0; n < scripted + demo; n += 1) {
-      const own = await Promise.all(ports.map(port => link([port])));
-      workers.push(new ChaosWorker(`worker ${n + 1}`, own, n < scripted ? wordMs : null, folder, note));
-    }
-    const callers = await link(ports);
-    const url = `http://127.0.0.1:${callers.port}`;
-
-    await Promise.all(routers.map(router => router.start()));
-    for (const worker of workers) await worker.start();
-    await Promise.all(workers.map(worker => worker.untilConnected()));
-
+    await Promise.race([cluster.start(), aborted(options.stop)]);
     const startedAt = performance.now();
     const over = AbortSignal.any([options.stop, AbortSignal.timeout(options.ms)]);
     const ticks = setInterval(
@@ -95,39 +59,26 @@ export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
       progressMs,
     );
     try {
-      const asking = askQuestions(url, options.callers, random, over, tally, note);
-      await breakThings({ routers, workers, callers, redis }, random, options.rate, over, one => done.push(one));
-      await Promise.race([asking, aborted(options.stop)]);
+      const asking = askQuestions(cluster.url, options.callers, random, over, tally, note);
+      const breaking = breakThings(cluster, random, options.rate, over, one => done.push(one));
+      await Promise.race([Promise.all([asking, breaking]), aborted(options.stop)]);
     } finally {
       clearInterval(ticks);
     }
-    if (!options.stop.aborted) logs = await settled(routers, redis, folder, tally, done, note);
+    if (!options.stop.aborted) logs = await settled(cluster, tally, done, note);
   } catch (error) {
     note(error instanceof Error ? (error.stack ?? error.message) : String(error));
   } finally {
-    for (const each of [...workers, ...routers]) await each.finish();
-    for (const each of links) await each.close();
-    await redis?.stop();
-    rmSync(folder, { recursive: true, force: true });
+    await cluster.close();
   }
-  const evidence = found.length === 0 ? null : keep(found, done, [...routers, ...workers], logs);
+  const programs = [...cluster.routers, ...cluster.workers];
+  const evidence = found.length === 0 ? null : keep(found, done, programs, logs);
   return { tally, done, logs, found, evidence };
 }
 
-const routerEnv = {
-  AUXOT_SHARDS: '1',
-  AUXOT_FSYNC: 'no',
-  AUXOT_CTX_SIZE: '2048',
-  AUXOT_MAX_PARALLEL: '2',
-  // So that callers can tell a connection that is lost from a line that is long.
-  AUXOT_STREAM_KEEPALIVE: '2s',
-};
-
 /** Every job has ended, and every log can be read. */
 async function settled(
-  routers: readonly ChaosRouter[],
-  redis: RedisServer | null,
-  folder: string,
+  { routers, redis, dataDirs: [dataDir = ''] }: Cluster,
   tally: Tally,
   done: readonly Done[],
   note: (what: string) => void,
@@ -144,7 +95,7 @@ async function settled(
   const jobsMax = 4 * tally.requests + 100;
   let logs: LogFigures;
   if (redis === null) {
-    const store = await openReadOnly(join(folder, 'router-0'));
+    const store = await openReadOnly(dataDir);
     logs = await readLogs(store, jobsMax, done).finally(() => store.disconnect());
   } else {
     const connection = new Redis(redis.url);
