@@ -6,7 +6,7 @@ import OpenAI6 from 'openai';
 import OpenAI5 from 'openai-5';
 import * as uvu from 'uvu';
 import * as assert from 'uvu/assert';
-import { chat, health, untilHealth } from './callers.ts';
+import { call, chat, chatInit, dataOf, health, saidIn, untilHealth } from './callers.ts';
 import { apiKey, type RouterProcess, startRouter, waitUntil, within } from './processes.ts';
 import { helloScript, type Script, type ScriptedWorker } from './scripted-worker.ts';
 import { withWorker as joined } from './with-worker.ts';
@@ -419,6 +419,22 @@ test('OA36 OA39: what a worker reports has its status, its code, and its class i
       }
     });
   }
+});
+
+test('OA42: a body with input and flat tools gets an answer of this route', async () => {
+  const { function: described } = weather;
+  const body = { model: 'm', input: [{ role: 'user', content: 'hi' }], tools: [{ type: 'function', ...described }] };
+  await withWorker(callsWeather, async worker => {
+    const whole = await clientOf(router).post<OpenAI6.ChatCompletion>('/chat/completions', { body });
+    assert.is(whole.object, 'chat.completion');
+    assert.is(whole.choices[0]?.message.tool_calls?.length, 2);
+    assert.match(JSON.stringify(worker.jobs[0]?.tools), /"weather".*"city"/);
+    const { text } = await call(
+      `${router.url}/v1/chat/completions`,
+      chatInit(JSON.stringify({ ...body, stream: true })),
+    );
+    assert.equal([saidIn(text), dataOf(text).at(-1)], ['Looking.', '[DONE]']);
+  });
 });
 
 uvu.test.run();
