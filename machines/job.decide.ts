@@ -6,6 +6,7 @@
  */
 import type {
   ChoiceEnd,
+  JobCompleted,
   JobEvent,
   JobRequest,
   OutputAppended,
@@ -15,8 +16,9 @@ import type {
 } from '../protocol/job-events.ts';
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
 import { mayHaveStandby } from './job.context.ts';
-import { hasSaid } from './job.output.ts';
+import { hasSaid, outputAfter } from './job.output.ts';
 import { isOver, type Job } from './job.ts';
+import { afterAnswer } from './tool-round.decide.ts';
 
 export type Refusal = { readonly code: 'over' | 'not_queued' | 'not_held' | 'stale' | 'repeated' | 'sequence_gap' };
 export type Decision =
@@ -148,7 +150,7 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
   const { end } = job.output;
   const toolCalls = end === null ? toolCallsOf(frame.tool_calls, job) : (end.toolCalls ?? []);
   const usage = usageFrom(frame, job);
-  events.push({
+  const completed: JobCompleted = {
     type: 'job.completed',
     at,
     attempt,
@@ -158,8 +160,9 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
     ...(frame.context_full === true ? { contextFull: true } : {}),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
-  });
-  return yes(...events);
+  };
+  const whole = { ...job, output: events.reduce(outputAfter, job.output) };
+  return yes(...events, ...afterAnswer(whole, completed));
 }
 
 /** The worker says that it cannot go on with the job. */
