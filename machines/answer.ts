@@ -9,10 +9,11 @@ import type { AnswerShape, JobEvent, JobSubmitted } from '../protocol/job-events
 import { beginMessage, type MessageAnswer, messageHead, messageRefusal, showMessage } from './answer.anthropic.ts';
 import { beginChat, type ChatAnswer, chatHead, chatRefusal, showChat } from './answer.openai-chat.ts';
 import { beginCompletion, type CompletionAnswer, completionHead, showCompletion } from './answer.openai-completions.ts';
+import { beginEmbeddings, type EmbeddingAnswer, showEmbeddings } from './answer.openai-embeddings.ts';
 import { beginResponse, type ResponseAnswer, responseHead, showResponse } from './answer.openai-responses.ts';
 import type { Shown, WholeAnswer } from './shown.ts';
 
-export type Answer = ChatAnswer | CompletionAnswer | MessageAnswer | ResponseAnswer;
+export type Answer = ChatAnswer | CompletionAnswer | EmbeddingAnswer | MessageAnswer | ResponseAnswer;
 
 export function beginAnswer(submitted: JobSubmitted): Answer {
   switch (submitted.answer.api) {
@@ -24,6 +25,8 @@ export function beginAnswer(submitted: JobSubmitted): Answer {
       return beginResponse(submitted, submitted.answer);
     case 'openai.completions':
       return beginCompletion(submitted, submitted.answer);
+    case 'openai.embeddings':
+      return beginEmbeddings(submitted, submitted.answer);
   }
 }
 
@@ -38,6 +41,8 @@ export function answerHead(answer: Answer): string {
       return responseHead(answer);
     case 'openai.completions':
       return completionHead(answer);
+    case 'openai.embeddings':
+      return '';
   }
 }
 
@@ -52,6 +57,8 @@ export function showEvent(answer: Answer, event: JobEvent, opened: boolean): [An
       return showResponse(answer, event, opened);
     case 'openai.completions':
       return showCompletion(answer, event, opened);
+    case 'openai.embeddings':
+      return showEmbeddings(answer, event, opened);
   }
 }
 
@@ -68,6 +75,7 @@ export function refusalOf(api: AnswerShape['api'], { code, message, param = null
   switch (api) {
     case 'openai.chat':
     case 'openai.completions':
+    case 'openai.embeddings':
     case 'openai.responses':
       return chatRefusal(code, message, param);
     case 'anthropic.messages':

@@ -16,6 +16,7 @@ import type {
 } from '../protocol/job-events.ts';
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
 import { mayHaveStandby } from './job.context.ts';
+import { embeddingsTrouble } from './job.embeddings.ts';
 import { hasSaid, outputAfter } from './job.output.ts';
 import { isOver, type Job } from './job.ts';
 import { afterAnswer } from './tool-round.decide.ts';
@@ -137,6 +138,9 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
   const refusal = foreign(job, { workerId, attempt: frame.attempt });
   if (refusal !== null) return { ok: false, refusal };
   if (frame.seq !== undefined && frame.seq > job.output.seq) return no('sequence_gap');
+  const trouble = embeddingsTrouble(job.submitted.request, frame);
+  if (trouble !== null) return yes({ type: 'job.failed', at, code: 'worker_error', message: trouble, by: 'worker' });
+  const { embed } = job.submitted.request;
   const { attempt } = job.state.context;
   const events: JobEvent[] = [];
   for (const [kind, whole, said] of [
@@ -159,6 +163,7 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     ...(toolCalls.length > 0 ? { toolCalls } : {}),
     ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
     ...(frame.context_full === true ? { contextFull: true } : {}),
+    ...(embed === undefined ? {} : { embeddings: [...(frame.embeddings ?? [])] }),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
   };
   const whole = { ...job, output: events.reduce(outputAfter, job.output) };

@@ -21,7 +21,7 @@
  * Plain values and no XState: there is one state to speak of (open or closed), and this runs for every job. Every
  * change makes a new value; what it copies is short (queue.test.ts measures it).
  */
-import type { Feature } from '../protocol/features.ts';
+import { type Feature, mayServe } from '../protocol/features.ts';
 import type { WorkerOffer } from '../protocol/shard-messages.ts';
 import { PersistentMap } from './persistent-map.ts';
 
@@ -133,7 +133,7 @@ export const newQueue = (waitingMax: number): Queue => ({
 
 /** Whether the worker may run the job. Any worker runs any new job: the reference ignores the request's model too. */
 export function suits({ continues, needs }: WaitingJob, { protocol, features = [] }: WorkerOffer): boolean {
-  return (!continues || protocol >= 2) && needs.every(feature => features.includes(feature));
+  return (!continues || protocol >= 2) && mayServe(features, needs);
 }
 
 /** The worker that holds the job; null while it waits, undefined when the queue does not know it. */

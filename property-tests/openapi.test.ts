@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { basePaths, openApiDocument, routes } from '../protocol/openapi.ts';
 import { bearer, call } from './callers.ts';
 import { type RouterProcess, startRouter } from './processes.ts';
+import { type ScriptedWorker, startWorker } from './scripted-worker.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: a document that is looked into by assertions.
 const document: any = openApiDocument('1.2.3');
@@ -46,10 +47,16 @@ test('every reference leads somewhere, every operation has a name of its own and
 
 test('what it says is served, below every base path, and with a key where it says so', async () => {
   const router: RouterProcess = await startRouter({ AUXOT_FSYNC: 'no' });
+  let worker: ScriptedWorker | null = null;
   try {
     const served = await call(`${router.url}/openapi.json`);
     assert.is(served.status, 200);
     assert.equal(served.json.paths, document.paths);
+    // Without one, embeddings are 501.
+    const features = ['embeddings'];
+    worker = await startWorker(router.wsUrl, {
+      hello: { protocol_version: 2, instance_id: 'w', ready: true, features },
+    });
     for (const { api, method, path, open } of routes) {
       for (const base of basePaths[api]) {
         const url = `${router.url}${base}${path.replace('{id}', 'test-model')}`;
@@ -64,6 +71,7 @@ test('what it says is served, below every base path, and with a key where it say
       }
     }
   } finally {
+    worker?.close();
     await router.stop();
   }
 });

@@ -49,11 +49,14 @@ export const isCode = (name: string): name is CodeName => Object.hasOwn(codes, n
 export const codeOf = (name: string): Code =>
   isCode(name) ? codes[name] : { status: 500, type: 'server_error', retryable: true };
 
-/** What tells clients of any API whether to try again (spec/http-api §8.1 row 31). */
+/**
+ * What tells clients of any API whether to try again (spec/http-api §8.1 row 31). Other 4xx need no word: no client tries
+ * them again. A wrong key does: Claude Code takes it for one that ran out, and asks ten times more.
+ */
 export function retryHeaders(code: string): Readonly<Record<string, string>> {
   const { status, retryable } = codeOf(code);
   if (status === 429 || status === 503) return { 'retry-after': '1' };
-  return status >= 500 && !retryable ? { 'x-should-retry': 'false' } : {};
+  return status === 401 || (status >= 500 && !retryable) ? { 'x-should-retry': 'false' } : {};
 }
 
 /** WebSocket close codes of the worker protocol (PROTOCOL.md, Close codes). 4000–4999 are ours (RFC 6455 §7.4.2). */

@@ -4,7 +4,18 @@
  */
 import type { JobRequest } from './job-events.ts';
 
-export const features = ['images', 'response_format', 'tool_choice', 'n', 'logprobs', 'embeddings'] as const;
+export const features = [
+  'images',
+  'response_format',
+  'tool_choice',
+  'n',
+  'logprobs',
+  'embeddings',
+  /** Its vectors may be made shorter. */
+  'embedding_dimensions',
+  /** A restriction, in truth: it makes embeddings and nothing else. */
+  'embeddings_only',
+] as const;
 export type Feature = (typeof features)[number];
 export type Features = ReadonlySet<Feature>;
 
@@ -15,7 +26,9 @@ export const featuresIn = (names: readonly string[]): Feature[] => features.filt
 
 /** What a worker must offer to run the job. */
 export function featuresNeeded(request: JobRequest): Feature[] {
-  const { responseFormat, toolChoice, choices = 1, logprobs = false, messages } = request;
+  const { responseFormat, toolChoice, choices = 1, logprobs = false, messages, embed } = request;
+  if (embed !== undefined)
+    return embed.dimensions === undefined ? ['embeddings'] : ['embeddings', 'embedding_dimensions'];
   const needs: Feature[] = [];
   if (messages.some(({ content }) => Array.isArray(content) && content.some(isImage))) needs.push('images');
   if (responseFormat !== undefined) needs.push('response_format');
@@ -24,6 +37,11 @@ export function featuresNeeded(request: JobRequest): Feature[] {
   if (logprobs) needs.push('logprobs');
   return needs;
 }
+
+/** Whether a worker with these features may have a job with these needs. */
+export const mayServe = (features: readonly Feature[], needs: readonly Feature[]): boolean =>
+  needs.every(feature => features.includes(feature)) &&
+  (!features.includes('embeddings_only') || needs.includes('embeddings'));
 
 /** Features of connected workers, each set once. Empty: none is connected, and whoever comes may offer anything. */
 export type Offered = readonly (readonly Feature[])[];

@@ -69,6 +69,14 @@ export const JobRequest = Type.Object({
   reasoningEffort: Type.Optional(Type.String()),
   /** A text to go on with, without a chat template; `messages` say the same for workers that only know chats. */
   prompt: Type.Optional(Type.String()),
+  /** No text is asked for but vectors of these, texts or their tokens. `messages` is empty then. */
+  embed: Type.Optional(
+    Type.Object({
+      inputs: Type.Array(Type.Union([Type.String(), Type.Array(Type.Integer())])),
+      /** Shorter than the model's own. */
+      dimensions: Type.Optional(Type.Integer({ minimum: 1 })),
+    }),
+  ),
   /** Variables for the model's chat template, e.g. `enable_thinking`. */
   templateOptions: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
 });
@@ -127,16 +135,27 @@ export const CompletionAnswerShape = Type.Object({
   /** The prompt comes first. */
   echo: Type.Optional(Type.Boolean()),
 });
+/** Embeddings of the OpenAI API. */
+export const EmbeddingAnswerShape = Type.Object({
+  api: Type.Literal('openai.embeddings'),
+  /** Only for who follows the job by its events. */
+  stream: Type.Boolean(),
+  model: Type.String(),
+  /** `float` if absent. */
+  encoding: Type.Optional(Type.Literal('base64')),
+});
 /** How the caller wants the answer; enough to project the log to the caller's bytes at any time. */
 export const AnswerShape = Type.Union([
   ChatAnswerShape,
   MessageAnswerShape,
   ResponseAnswerShape,
   CompletionAnswerShape,
+  EmbeddingAnswerShape,
 ]);
 export type AnswerShape = Static<typeof AnswerShape>;
 export type MessageAnswerShape = Static<typeof MessageAnswerShape>;
 export type CompletionAnswerShape = Static<typeof CompletionAnswerShape>;
+export type EmbeddingAnswerShape = Static<typeof EmbeddingAnswerShape>;
 export type ResponseAnswerShape = Static<typeof ResponseAnswerShape>;
 
 /** Opens epoch 1 and creates the log. `instance` and `boot` name the writer (design §2a.3). */
@@ -261,6 +280,8 @@ export const JobCompleted = Type.Object({
   stopSequence: Type.Optional(Type.String()),
   /** `length`, because the model's context was full and not because the answer was as long as allowed. */
   contextFull: Type.Optional(Type.Boolean()),
+  /** Of a request to `embed`, in its order: base64 of little-endian 32-bit floats. */
+  embeddings: Type.Optional(Type.Array(Type.String())),
   /** Engine time, ms. */
   durationMs: Type.Optional(Count),
 });

@@ -5,6 +5,7 @@
 import type { TSchema } from 'typebox';
 import * as anthropic from './anthropic-api.request.ts';
 import { CompletionRequest } from './openai-api.completions.ts';
+import { EmbeddingRequest } from './openai-api.embeddings.ts';
 import { ChatRequest } from './openai-api.request.ts';
 import * as responses from './responses-api.request.ts';
 
@@ -44,6 +45,14 @@ export const routes: readonly DocumentedRoute[] = [
     api: 'openai',
     body: { name: 'CompletionRequest', schema: CompletionRequest },
     streams: 'asked',
+    headers: job,
+  },
+  {
+    method: 'post',
+    path: '/embeddings',
+    summary: 'Create embeddings',
+    api: 'openai',
+    body: { name: 'EmbeddingRequest', schema: EmbeddingRequest },
     headers: job,
   },
   { method: 'get', path: '/chat/completions', summary: 'List stored chat completions', api: 'openai', query: page },

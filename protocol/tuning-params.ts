@@ -10,6 +10,7 @@ const withoutEffect: Readonly<Record<AnswerShape['api'], readonly string[]>> = {
   'openai.chat': [...shared, 'verbosity'],
   'openai.responses': [...shared, 'text.verbosity'],
   'openai.completions': shared,
+  'openai.embeddings': shared,
   'anthropic.messages': ['metadata', 'service_tier', 'container', 'cache_control'],
 };
 

@@ -69,6 +69,7 @@ function beyondVersion1(attempt: number, request: JobRequest): Partial<OrUndefin
     n: request.choices,
     template_options: request.templateOptions,
     prompt: request.prompt,
+    embed: request.embed,
   };
 }
 

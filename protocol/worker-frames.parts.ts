@@ -55,6 +55,12 @@ export const WireChoiceEnd = Type.Object({
   tool_calls: Type.Optional(Type.Array(WireToolCall)),
 });
 
+/** Version 2: what to make vectors of, each a text or its tokens, and how long the vectors are. */
+export const Embed = Type.Object({
+  inputs: Type.Array(Type.Union([Type.String(), Type.Array(Int)])),
+  dimensions: Type.Optional(Int),
+});
+
 export const WireTool = Type.Object({
   type: Type.String(),
   function: Type.Object({

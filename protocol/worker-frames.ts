@@ -11,6 +11,7 @@ import { type FrameOf, frameCodec } from './worker-frames.codec.ts';
 import {
   BuiltinToolUse,
   Capabilities,
+  Embed,
   FileAttachment,
   ImagePart,
   JobMark,
@@ -143,6 +144,8 @@ export const Job = Type.Object({
   template_options: Optional(OpenMap),
   /** Go on with this text as it is, without a chat template; `messages` say the same for a worker that cannot. */
   prompt: Optional(Text),
+  /** Make vectors of these, and no text. */
+  embed: Optional(Embed),
   /** Go on from here: this much of the answer is out already. */
   resume: Optional(Resume),
 });
@@ -232,6 +235,8 @@ export const Complete = Type.Object({
   stop_sequence: Optional(Text),
   /** `finish_reason` is `length` because the context was full. */
   context_full: Optional(Flag),
+  /** Of a job to `embed`, in its order: base64 of little-endian 32-bit floats. */
+  embeddings: Optional(Type.Array(Text)),
 });
 
 /** From a worker: the job failed. From a router: the handshake is refused. */

@@ -5,7 +5,7 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
-import { constants } from 'node:os';
+import { availableParallelism, constants } from 'node:os';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,16 @@ const nodeFloor = 20;
 const testFileSeconds = Number(process.env.TEST_FILE_SECONDS || 180);
 /** Files that are given more. */
 const longTests = { 'property-tests/simulation.test.ts': 360 };
+/** Files that measure time or memory: they have the machine to themselves, and run last. All others run two at a time. */
+const alone = [
+  'bench/',
+  'tools-hostile',
+  'timing.test',
+  'worker-loss.test',
+  'shard-death.test',
+  'chaos.test',
+  'simulation.test',
+];
 const outputCharsMax = 1_000_000;
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -21,6 +31,7 @@ const dist = join(root, 'dist');
 const builtFolders = ['protocol', 'machines', 'registry', 'actors', 'bin'];
 const testedFolders = [...builtFolders, 'property-tests', 'bench', 'scripts'];
 
+const testsRunning = new Set();
 /** The signal that somebody stopped us with, once there was one. */
 let stopSignal = null;
 
@@ -85,7 +96,14 @@ async function test() {
       if ((await runNode(argv)) !== 0) failures.push(name);
     }
   }
-  for (const path of wanted) if (args.length > 0 || path !== layers) await runFile(path);
+  const rest = wanted.filter(path => args.length > 0 || path !== layers);
+  const isAlone = path => alone.some(word => path.split(sep).join('/').includes(word));
+  const together = rest.filter(path => !isAlone(path));
+  const runNext = async () => {
+    for (let path = together.shift(); path !== undefined; path = together.shift()) await runFile(path);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() > 1 ? 2 : 1 }, runNext));
+  for (const path of rest.filter(isAlone)) await runFile(path);
 
   if (failures.length > 0) process.stdout.write(`\nfailed: ${[...new Set(failures)].join(', ')}\n`);
   process.stdout.write(`\n${passed} passed, ${failures.length} failed\n`);
@@ -114,13 +132,15 @@ async function runTestFile(path) {
     timedOut = true;
     killGroup(child);
   }, limitSeconds * 1000);
+  testsRunning.add(child);
   const release = onSignals(() => {
-    killGroup(child);
+    for (const running of testsRunning) killGroup(running);
     process.exit(130);
   });
   const code = await ended(child);
   clearTimeout(limit);
   release();
+  testsRunning.delete(child);
   killGroup(child); // what a test forgot to stop must not slow the next one
 
   const count = word => Number([...output.matchAll(new RegExp(`^ *${word}: +(\\d+)`, 'gm'))].at(-1)?.[1] ?? 0);

@@ -28,6 +28,9 @@ export async function answerOpenai(
   const notImplemented = (): void =>
     answerError(exchange, 'not_implemented', `${method} /${path.slice(0, 200)} is not implemented here`);
 
+  const noEmbeddings = (): void =>
+    answerError(exchange, 'not_implemented', 'no connected worker makes embeddings: connect one with a model for them');
+
   if (path === 'chat/completions' && (method === 'POST' || method === 'GET')) {
     if (!(await may())) return;
     return method === 'POST' ? takeChat(exchange, parts) : answerCompletions(exchange, method, '', parts);
@@ -43,7 +46,11 @@ export async function answerOpenai(
   if (path === 'responses' || path.startsWith('responses/')) return answerResponses(exchange, method, path, parts);
   if (path === 'completions' && method === 'POST')
     return (await may()) ? takeChat(exchange, parts, 'openai.completions') : undefined;
-  if (path === 'embeddings' && method === 'POST') return (await may()) ? notImplemented() : undefined;
+  if (path === 'embeddings' && method === 'POST') {
+    if (!(await may())) return;
+    const able = parts.front.offers().some(({ features = [] }) => features.includes('embeddings'));
+    return able ? takeChat(exchange, parts, 'openai.embeddings') : noEmbeddings();
+  }
   if (path === 'models' && method === 'GET') {
     if (!(await may())) return;
     return answerJson(exchange, 200, modelList(modelIds(parts).map(id => shown(id, parts))));

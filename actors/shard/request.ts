@@ -5,6 +5,7 @@ import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
+import { parseEmbeddingRequest } from '../../protocol/openai-api.embeddings.ts';
 import { parseChatRequest } from '../../protocol/openai-api.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
@@ -41,8 +42,13 @@ export interface RequestBytes {
   readonly offered?: Offered;
 }
 
-export function readRequest(input: RequestBytes): ReadBody {
-  const { api, body, requestId, offered = [], histories } = input;
+export function readRequest(given: RequestBytes): ReadBody {
+  const { api, body, requestId, histories } = given;
+  // Workers that make nothing else do not count for answers in text: with none but them, such a job waits for another.
+  const offered = (given.offered ?? []).filter(
+    features => api === 'openai.embeddings' || !features.includes('embeddings_only'),
+  );
+  const input = { ...given, offered };
   const value = readJson(body);
   if (value.ok && api === 'openai.responses' && histories === undefined) {
     const jobIds = jobsNamedIn(value.value);
@@ -57,6 +63,12 @@ export function readRequest(input: RequestBytes): ReadBody {
   if (!parsed.ok) return { ok: false, answer: refusalOf(api, { ...parsed, requestId }) };
   const missing = featureMissing(featuresNeeded(parsed.request), offered);
   if (missing === null) return { ...parsed, background: isBackground(parsed.answer) };
+  // Those that could have gone after it was let in.
+  if (missing === 'embeddings')
+    return {
+      ok: false,
+      answer: refusalOf(api, { code: 'not_implemented', message: 'no connected worker makes embeddings', requestId }),
+    };
   // Each part of it some worker can do, but none can do all of them.
   const message = `${missing} is not supported together with what else the request asks for: no connected worker offers both`;
   return { ok: false, answer: refusalOf(api, { code: 'unsupported_parameter', message, param: missing, requestId }) };
@@ -93,6 +105,8 @@ function parse(body: unknown, { api, modelDefault, offered = [], histories = [] 
       return parseChatRequest(body, { modelDefault, honours });
     case 'openai.completions':
       return parseCompletionRequest(body, { modelDefault, honours });
+    case 'openai.embeddings':
+      return parseEmbeddingRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
       return parseMessageRequest(body, { honours });
     case 'openai.responses':

@@ -33,7 +33,7 @@ export function toolsFor(
   tools: RouterTools | undefined,
 ): RouterTools | null {
   const { choices = 1, prompt, toolChoice } = request;
-  if (tools === undefined || answer.api === 'openai.completions') return null;
+  if (tools === undefined || answer.api === 'openai.completions' || answer.api === 'openai.embeddings') return null;
   if (prompt !== undefined || choices > 1 || toolChoice === 'none') return null;
   const theirs = new Set((request.tools ?? []).map(nameOf));
   const offered = tools.offered.filter(({ name }) => !theirs.has(name));

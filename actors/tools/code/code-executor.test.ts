@@ -115,12 +115,16 @@ test('7, 8, 10: base64, Buffer, encoders and random values', async () => {
 
 test('T20: timers fire, in their order, and end with the script', async () => {
   const { output, return_value: value } = await ran(`
-    setTimeout(() => console.log('late'), 60);
+    let late = false;
+    setTimeout(() => { late = true; console.log('late'); }, 60);
     setTimeout(() => console.log('soon'), 20);
     const ticks = [];
     const every = setInterval(() => { if (ticks.push(1) === 3) clearInterval(every); }, 5);
     clearTimeout(setTimeout(() => console.log('never'), 1));
-    await new Promise(done => setTimeout(done, 100));
+    await new Promise(done => {
+      const look = setInterval(() => { if (late && ticks.length === 3) { clearInterval(look); done(); } }, 5);
+    });
+    await new Promise(done => setTimeout(done, 30));
     ticks.length`);
   assert.is(output, 'soon\nlate');
   assert.is(value, 3);
