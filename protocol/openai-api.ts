@@ -6,6 +6,7 @@
  * one line of JSON, fit for an SSE `data:` field; an error always has all four keys (spec/http-api §2.3).
  */
 import { type CodeName, codeOf } from './codes.ts';
+import { beyondContext } from './context-overflow.ts';
 import type { TokenLogprob, ToolCall, Usage } from './job-events.ts';
 
 export { type ParsedChatRequest, parseChatRequest } from './openai-api.request.ts';
@@ -182,7 +183,12 @@ const generic: ReadonlySet<string> = new Set<CodeName>([
 
 /** The error envelope, for a whole answer and for a line in a stream. */
 export const errorBody = (code: CodeName, message: string, param: string | null = null): ErrorBody => ({
-  error: { message, type: codeOf(code).type, param, code: generic.has(code) ? null : code },
+  error: {
+    message: code === 'context_length_exceeded' ? beyondContext(message) : message,
+    type: codeOf(code).type,
+    param,
+    code: generic.has(code) ? null : code,
+  },
 });
 
 export interface ModelObject {
