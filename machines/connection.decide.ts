@@ -120,6 +120,7 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
     case 'heartbeat':
       return [{ type: 'heartbeat.received', at }];
     case 'config':
+      if (state === 'serving') return [{ type: 'frame.ignored', at, frame: frame.type, why: 'it serves tools' }];
       return configured(connection, announcedIn(frame), at);
     case 'status':
       return reported(connection, frame, at);
