@@ -21,6 +21,8 @@ export function afterAnswer(job: Job, completed: JobCompleted): JobEvent[] {
   if (routerTools === undefined || theirs.length === toolCalls.length) return [{ ...completed, usage }];
   if (theirs.length > 0) return [{ ...rest, usage, toolCalls: theirs }];
   const { rounds } = job.tools;
+  // A call that was cut is none that should be made.
+  if (completed.finishReason !== 'tool_calls') return [{ ...rest, usage }];
   // It was told to answer and called once more (a worker that cannot be told): what it said so far is all there is.
   if (rounds.length >= routerTools.roundsMax) return [{ ...rest, usage, finishReason: 'length' }];
   const { at, attempt } = completed;

@@ -67,6 +67,7 @@ test('text of every round is streamed, and calls of the router’s tools are not
   await clock.settle();
   const [jobId = ''] = gpu.jobs;
   gpu.say({ type: 'token', job_id: jobId, token: 'Let me look.' });
+  gpu.say({ type: 'token', job_id: jobId, token: '', call: { index: 0, id: 'x', name: 'get_time', arguments: '{' } });
   gpu.say({ ...calls(jobId, ['get_time', '']), full_response: 'Let me look.' });
   await clock.settle();
   assert.equal(tools.jobs[0]?.arguments, {}, 'N11: no arguments are an empty object');
