@@ -7,8 +7,9 @@
  * L1. Entry ids are explicit, so an append repeated after a lost reply is refused by the store, and found to be ours.
  * L2. A refused append is ours only if the entry at exactly that id has our bytes; any other refusal means a newer writer.
  * L3. Only the append that creates a job may create its log. To every other, a missing log means that the job is gone.
- * L4. A job is accepted when both its log and its ready entry are acknowledged, the log first. So a job may stand twice
- *     in `auxot:ready` (a reply was lost), and never not at all.
+ * L4. A job is accepted when both its ready entry and its log are acknowledged, the ready entry first: a log that no entry
+ *     names would be found by nobody, and stay for ever. So a job may stand twice in `auxot:ready` (a reply was lost), or
+ *     without a log (its router died in between, or is about to write it), and never not at all.
  * L5. Expiry and removal from the index follow the acknowledged end of a job, in a batch of their own: put into the same
  *     batch, they would run for a stale writer too, and take the log away from the job's new owner.
  * L6. An unfinished job stands in the index in the name of the boot that opened its last epoch: who takes a job over puts
@@ -72,6 +73,8 @@ export const jobLogDefaults: JobLogOptions = {
 
 /** A job must always be able to say how it ended, also above its cap. */
 const endBytesMax = 1024 * 1024;
+/** How many times the wait for an answer an index entry may stand without its log: one would do, and nothing presses. */
+const answersWaited = 4;
 /** Entries of the index read in one round trip. */
 const indexPage = 1000;
 
@@ -83,6 +86,8 @@ interface OpenJob {
   formerIds: string[];
 }
 
+type LogState = 'open' | 'ended' | 'missing';
+
 const ok: AppendResult = { kind: 'ok' };
 const fenced: AppendResult = { kind: 'fenced' };
 const gone: AppendResult = { kind: 'gone' };
@@ -93,6 +98,8 @@ export class JobLog {
   private readonly options: JobLogOptions;
   private readonly finished: FinishedLogs;
   private readonly open = new Map<string, OpenJob>();
+  /** Entries of the index whose log is not there, by their ids; `sinceAt`: the first sweep that saw it so. */
+  private readonly withoutLog = new Map<string, { readonly jobId: string; sinceAt: number | null }>();
 
   constructor(store: Store, options: Partial<JobLogOptions> = {}) {
     this.store = store;
@@ -107,9 +114,10 @@ export class JobLog {
     const sent: { readonly index: number; readonly append: Append; readonly reply: number }[] = [];
     for (const [index, append] of batch.entries()) {
       if (!this.fits(append)) continue;
+      // L4.
+      if (isListed(append)) words.push(['xadd', readyKey, '*', 'job', append.jobId, 'boot', this.options.boot]);
       sent.push({ index, append, reply: words.length });
       words.push(xadd(append));
-      if (isListed(append)) words.push(['xadd', readyKey, '*', 'job', append.jobId, 'boot', this.options.boot]);
     }
     if (words.length === 0) return results;
     const replies = await this.run(words, isRefusal);
@@ -124,7 +132,7 @@ export class JobLog {
       for (const [i, { index }] of refused.entries()) results[index] = ours[i] === true ? ok : fenced;
     }
     for (const { index, append, reply } of sent) {
-      const readyId = isListed(append) ? replies[reply + 1]?.[1] : null;
+      const readyId = isListed(append) ? replies[reply - 1]?.[1] : null;
       this.settle(append, results[index] ?? fenced, typeof readyId === 'string' ? readyId : null);
     }
     return results;
@@ -190,8 +198,12 @@ export class JobLog {
     this.unlist(job.readyIds);
   }
 
-  /** Removes expired logs from the books, and the oldest finished ones while all logs together exceed the cap. Call it every few seconds. */
-  sweep(now: number): Promise<SweepResult> {
+  /**
+   * Removes expired logs from the books, the oldest finished ones while all logs together exceed the cap, and from the
+   * index what never got a log. Call it every few seconds.
+   */
+  async sweep(now: number): Promise<SweepResult> {
+    await this.sweepIndex(now);
     let openBytes = 0;
     for (const { bytes } of this.open.values()) openBytes += bytes;
     return this.finished.sweep(now, openBytes);
@@ -250,16 +262,13 @@ export class JobLog {
   }
 
   private async sortIndex(entries: readonly Entry[], jobs: Set<string>): Promise<void> {
-    const replies = await this.run(
-      entries.map(([, fields]): Words => ['xrevrange', logKey(fields[1] ?? ''), '+', '-', 'COUNT', 1]),
-    );
-    for (const [i, [readyId, fields]] of entries.entries()) {
+    const states = await this.statesOf(entries.map(([, fields]) => fields[1] ?? ''));
+    for (const [readyId, fields] of entries) {
       const jobId = fields[1] ?? '';
-      const [last] = entriesOf(replies[i]);
-      if (last === undefined || endsLog(last)) {
-        this.finished.add({ jobId, bytes: 0, readyIds: [readyId] });
-        continue;
-      }
+      const state = states.get(jobId) ?? 'open';
+      if (state === 'ended') this.finished.add({ jobId, bytes: 0, readyIds: [readyId] });
+      if (state === 'missing' && !this.withoutLog.has(readyId)) this.withoutLog.set(readyId, { jobId, sinceAt: null });
+      if (state !== 'open') continue;
       jobs.add(jobId);
       let known = this.open.get(jobId);
       if (known === undefined) {
@@ -269,6 +278,45 @@ export class JobLog {
       const ids = (fields[3] ?? '') === this.options.boot ? known.readyIds : known.formerIds;
       if (!ids.includes(readyId)) ids.push(readyId);
     }
+  }
+
+  /** By their last entries; by the one before where that says only who came too late to take the job over. */
+  private async statesOf(jobIds: readonly string[]): Promise<Map<string, LogState>> {
+    const states = new Map<string, LogState>();
+    let unknown = [...new Set(jobIds)].map(jobId => ({ jobId, until: '+' }));
+    while (unknown.length > 0) {
+      const replies = await this.run(
+        unknown.map(({ jobId, until }): Words => ['xrevrange', logKey(jobId), until, '-', 'COUNT', 1]),
+      );
+      const further: typeof unknown = [];
+      for (const [i, { jobId, until }] of unknown.entries()) {
+        const [last] = entriesOf(replies[i]);
+        if (last === undefined) states.set(jobId, until === '+' ? 'missing' : 'open');
+        else if (isAdoption(last)) further.push({ jobId, until: `(${last[0]}` });
+        else states.set(jobId, endsLog(last) ? 'ended' : 'open');
+      }
+      unknown = further;
+    }
+    return states;
+  }
+
+  /**
+   * A job that stands in the index without a log may be one whose router is just writing it, and was taken for dead. So
+   * its entry goes when there is no log after so long that no append under way can be acknowledged any more.
+   */
+  private async sweepIndex(now: number): Promise<void> {
+    if (this.withoutLog.size === 0) return;
+    const seen = [...this.withoutLog];
+    const replies = await this.run(seen.map(([, { jobId }]): Words => ['exists', logKey(jobId)]));
+    const doomed: string[] = [];
+    for (const [i, [readyId, entry]] of seen.entries()) {
+      entry.sinceAt ??= now;
+      if (Number(replies[i]?.[1]) > 0) this.withoutLog.delete(readyId);
+      else if (now - entry.sinceAt >= answersWaited * this.options.answerMs) doomed.push(readyId);
+    }
+    if (doomed.length === 0) return;
+    await this.run([['xdel', readyKey, ...doomed]]);
+    for (const readyId of doomed) this.withoutLog.delete(readyId);
   }
 
   /** One round trip, bounded in time. Any error that `expected` does not name is trouble with the store. */
@@ -319,13 +367,19 @@ async function answered<T>(reply: Promise<T>, withinMs: number): Promise<T> {
 /** The reply of XRANGE or XREVRANGE. Its shape is the store's promise. */
 const entriesOf = (reply: readonly [Error | null, unknown] | undefined): Entry[] => (reply?.[1] ?? []) as Entry[];
 
-/** Whether the last event of a log's last entry is terminal. A broken entry is not: its job must be recovered, and fail aloud. */
-function endsLog([, fields]: Entry): boolean {
+/** Whether the last event of an entry is terminal. A broken entry is not: its job must be recovered, and fail aloud. */
+const endsLog = (entry: Entry): boolean => isTerminal(lastTypeOf(entry) ?? '');
+
+/** Whether it says only that a boot has taken the job over. */
+const isAdoption = (entry: Entry): boolean => lastTypeOf(entry) === 'job.adopted';
+
+/** The type of an entry's last event. */
+function lastTypeOf([, fields]: Entry): string | null {
   try {
     const events: unknown = JSON.parse(fields[3] ?? '');
     const last: unknown = Array.isArray(events) ? events.at(-1) : null;
-    return typeof last === 'object' && last !== null && 'type' in last && isTerminal(String(last.type));
+    return typeof last === 'object' && last !== null && 'type' in last ? String(last.type) : null;
   } catch {
-    return false; // no JSON: the reader of this log says so with its position
+    return null; // no JSON: the reader of this log says so with its position
   }
 }

@@ -37,8 +37,6 @@ export async function judgeLogs(cluster: Cluster, calmAt: number): Promise<Map<s
       cluster.wrong(String(error));
       return jobs;
     }
-    // Its router died between the two keys that make a job: nobody was told that it was taken in.
-    if (entries.length === 1 && entries[0]?.count === 1 && diedAt(cluster, entries[0].events[0]?.at ?? 0)) continue;
     const judged = judge(cluster, jobId, entries, calmAt);
     if (judged === null) return jobs;
     jobs.set(jobId, judged);
@@ -105,10 +103,6 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
   if (!jumped && end.at > dueAt) return wrong(`it ended ${end.at - dueAt} ms too late`);
   return { jobId, submitted, events, end };
 }
-
-/** Whether a router was killed soon after. */
-const diedAt = ({ tally }: Cluster, at: number): boolean =>
-  tally.had(['router killed'], at, at + 15_000) || tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY);
 
 /** The same states and the same bytes. */
 function replays(cluster: Cluster, entries: readonly LogEntry[], caller: CallerNode | undefined): void {
