@@ -13,7 +13,10 @@ const nodeFloor = 20;
 const testFileSeconds = Number(process.env.TEST_FILE_SECONDS || 180);
 /** Files that are given more. */
 const longTests = { 'property-tests/simulation.test.ts': 360 };
-/** Files that measure time or memory: they have the machine to themselves, and run last. All others run two at a time. */
+/**
+ * Files that measure time or memory: they have the machine to themselves, and run last. All others run two at a time, and one
+ * that fails so is run again by itself, and named: it may have failed for its neighbour only.
+ */
 const alone = [
   'bench/',
   'tools-hostile',
@@ -104,11 +107,18 @@ async function test() {
   const rest = wanted.filter(path => args.length > 0 || path !== layers);
   const isAlone = path => alone.some(word => path.split(sep).join('/').includes(word));
   const together = rest.filter(path => !isAlone(path));
+  const disturbed = [];
   const runNext = async () => {
-    for (let path = together.shift(); path !== undefined; path = together.shift()) await runFile(path);
+    for (let path = together.shift(); path !== undefined; path = together.shift()) {
+      const result = await runTestFile(path);
+      if (result.failed === 0) passed += result.passed;
+      else disturbed.push(path);
+    }
   };
   await Promise.all(Array.from({ length: availableParallelism() > 1 ? 2 : 1 }, runNext));
-  for (const path of rest.filter(isAlone)) await runFile(path);
+  for (const path of [...disturbed, ...rest.filter(isAlone)]) await runFile(path);
+  const unsteady = disturbed.filter(path => !failures.includes(path));
+  if (unsteady.length > 0) process.stdout.write(`\nfailed beside another file, passed alone: ${unsteady.join(', ')}\n`);
 
   if (failures.length > 0) process.stdout.write(`\nfailed: ${[...new Set(failures)].join(', ')}\n`);
   process.stdout.write(`\n${passed} passed, ${failures.length} failed\n`);
