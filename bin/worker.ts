@@ -56,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
       }
     },
     instanceId: randomUUID(),
-    openEngine: (options, events) => llamaEngine({ ...options, ...events }),
+    openEngine: (options, events) => llamaEngine({ ...options, ...events, embeddings: config.embeddings }),
     openCli: cliOf,
     dial: dialWs,
     clock: systemClock,

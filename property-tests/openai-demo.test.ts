@@ -18,7 +18,7 @@ const folder = mkdtempSync(join(tmpdir(), 'auxot-openai-'));
 test.before(async () => {
   router = await startRouter({ AUXOT_FSYNC: 'no', AUXOT_CTX_SIZE: '512', AUXOT_MAX_PARALLEL: '2' });
   const args = ['--router-url', router.wsUrl, '--model-path', 'demo'];
-  worker = runProgram('worker', args, { AUXOT_GPU_KEY: gpuKey }, folder);
+  worker = runProgram('worker', args, { AUXOT_GPU_KEY: gpuKey, AUXOT_EMBEDDINGS: 'also' }, folder);
   await untilHealth(router.url, ({ total_slots }) => total_slots === 2, 'the worker is not there', 60_000);
   client = new OpenAI({ apiKey, baseURL: `${router.url}/v1`, maxRetries: 0, timeout: 60_000 });
 });
@@ -107,5 +107,18 @@ test('OA4: a text is gone on with', async () => {
   assert.is(text, `Once upon a${completion.choices[0]?.text ?? ''}`);
 });
 const completionAsk = { model, prompt: 'Once upon a', max_tokens: 5, temperature: 0, echo: true };
+
+test('OA41: embeddings of texts, as the client asks for them by itself and as floats', async () => {
+  const { data, usage } = await client.embeddings.create({ model, input: ['Hello', 'What time is it?'] });
+  const floats = await client.embeddings.create({ model, input: 'Hello', encoding_format: 'float' });
+  const [hello, time] = data.map(({ embedding }) => embedding);
+  const cosine = (a: number[] = [], b: number[] = []): number => a.reduce((sum, x, at) => sum + x * (b[at] ?? 0), 0);
+  assert.ok(Math.abs(cosine(hello, hello) - 1) < 1e-5 && cosine(hello, time) < 0.999);
+  assert.ok(Math.abs(cosine(hello, floats.data[0]?.embedding) - 1) < 1e-5);
+  assert.ok(usage.prompt_tokens >= 6 && usage.total_tokens === usage.prompt_tokens);
+  const tooLong = await client.embeddings.create({ model, input: 'word '.repeat(2000) }).catch(error => error);
+  assert.ok(tooLong instanceof OpenAI.BadRequestError);
+  assert.is(tooLong.code, 'context_length_exceeded');
+});
 
 test.run();

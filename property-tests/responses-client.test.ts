@@ -3,7 +3,7 @@ import OpenAI from 'openai';
 import OpenAI5 from 'openai-5';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { untilHealth } from './callers.ts';
+import { bearer, call, dataOf, untilHealth } from './callers.ts';
 import { apiKey, type RouterProcess, startRouter, waitUntil } from './processes.ts';
 import { helloScript, type Script, type ScriptedWorker, startWorker } from './scripted-worker.ts';
 
@@ -66,6 +66,10 @@ async function failureOf(promise: PromiseLike<unknown>): Promise<InstanceType<ty
     return error as InstanceType<typeof OpenAI.APIError>;
   }
   throw new Error('nothing was thrown');
+}
+
+async function drained(events: AsyncIterable<{ type: string }>, types: string[] = []): Promise<void> {
+  for await (const { type } of events) types.push(type);
 }
 
 test('RS1: text in, one message out, under every base URL', async () => {
@@ -202,10 +206,16 @@ test('RS10: what goes wrong early has its status, and what goes wrong late ends 
     setTimeout(() => worker.say({ type: 'error', job_id, error: 'out of memory' }), 50);
   };
   await withWorker(fails, async () => {
-    const types: string[] = [];
-    for await (const event of await client.responses.create({ model: 'm', input: 'hi', stream: true }))
-      types.push(event.type);
-    assert.equal(types.slice(-2), ['error', 'response.failed']);
+    const late = await failureOf(drained(await client.responses.create({ model: 'm', input: 'hi', stream: true })));
+    assert.equal([late.code, late.message], ['server_error', 'out of memory']);
+    const { text } = await call(`${router.url}/v1/responses`, {
+      method: 'POST',
+      headers: bearer,
+      body: JSON.stringify({ model: 'm', input: 'hi', stream: true }),
+    });
+    const events = dataOf(text).map(data => JSON.parse(data));
+    const [error, failed] = events.slice(-2);
+    assert.equal([error.type, error.message, failed.type], ['error', 'out of memory', 'response.failed']);
     const whole = await failureOf(client.responses.create({ model: 'm', input: 'hi' }));
     assert.is(whole.status, 500);
   });
@@ -435,8 +445,11 @@ test('RS10: a response that failed is streamed again to its failure', async () =
     );
     assert.match((await client.responses.retrieve(queued.id)).error?.message ?? '', /out of memory/);
     const types: string[] = [];
-    for await (const event of await client.responses.retrieve(queued.id, { stream: true })) types.push(event.type);
-    assert.equal(types, ['response.created', 'response.queued', 'response.in_progress', 'error', 'response.failed']);
+    const late = await failureOf(drained(await client.responses.retrieve(queued.id, { stream: true }), types));
+    assert.equal(types, ['response.created', 'response.queued', 'response.in_progress']);
+    assert.match(late.message, /out of memory/);
+    const { text } = await call(`${router.url}/v1/responses/${queued.id}?stream=true`, { headers: bearer });
+    assert.match(text, /event: error\n(.|\n)*event: response.failed\n/);
   });
 });
 

@@ -300,7 +300,8 @@ export class Trial {
     const last = events.find(
       event => (event.type === 'job.assigned' || event.type === 'job.resumed') && event.attempt === spoken.attempt,
     );
-    if (last === undefined || !('workerId' in last)) return assert.unreachable(`${jobId}: an attempt that nobody had`);
+    if (last === undefined || !('workerId' in last && 'attempt' in last))
+      return assert.unreachable(`${jobId}: an attempt that nobody had`);
     const run = this.world.workerOf(last.workerId)?.runOf(jobId, last.attempt);
     const said = run ?? { content: '', reasoning: '' };
     assert.ok(said.content.startsWith(logged.content), `${jobId} logged "${logged.content}" of "${said.content}"`);
@@ -386,7 +387,7 @@ export class Trial {
     );
     const submitted = events[0]?.[0];
     assert.is(submitted?.type, 'job.submitted');
-    const text = caller.text.replaceAll(': keep-alive\n\n', '');
+    const text = caller.text.replaceAll(/^: .*\n\n/gm, '');
     let before: Position = { epoch: 0, number: 0 };
     let seen = '';
     for (const match of text.matchAll(/^id: (.*)\n.*\n\n/gm)) {

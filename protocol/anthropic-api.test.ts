@@ -40,18 +40,8 @@ test('AN5 AN34: every code has its status and its type, and 503 is 529', () => {
 });
 
 test('AN26: a prompt that is too long is told in the words that agents look for', () => {
-  const told = (message: string): string => messageError('context_length_exceeded', message, 'r').error.message;
-  assert.is(
-    told('the prompt has 9000 tokens, but the context holds 4096'),
-    'prompt is too long: 9000 tokens > 4096 maximum',
-  );
-  assert.is(
-    told('request (8192 tokens) exceeds the available context size (8192 tokens)'),
-    'prompt is too long: 8192 tokens > 8192 maximum',
-  );
-  assert.is(told('no numbers'), 'prompt is too long: no numbers');
-  assert.is(told('limit 4096, got 9000'), 'prompt is too long: limit 4096, got 9000');
-  assert.is(told('prompt is too long: 2 tokens > 1 maximum'), 'prompt is too long: 2 tokens > 1 maximum');
+  const { error } = messageError('context_length_exceeded', 'the prompt has 9000 tokens, but 4096 fit', 'r');
+  assert.is(error.message, 'prompt is too long: 9000 tokens > 4096 maximum');
 });
 
 test('an event is one line of data, whatever is said in it', () => {

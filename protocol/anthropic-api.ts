@@ -6,6 +6,7 @@
  * start always carries its empty fields, because official clients add to them (spec/http-api §4.3).
  */
 import { codeOf } from './codes.ts';
+import { promptTooLong } from './context-overflow.ts';
 import type { Usage } from './job-events.ts';
 
 export { type ParsedMessageRequest, parseCountRequest, parseMessageRequest } from './anthropic-api.request.ts';
@@ -116,7 +117,7 @@ export const messageError = (
   type: 'error',
   error: {
     type: errorTypes[messageStatus(code)] ?? 'api_error',
-    message: wording(code, message),
+    message: code === 'context_length_exceeded' ? promptTooLong(message) : message,
     ...(param === 'thread' ? { details: noThreads } : {}),
   },
   request_id: requestId,
@@ -129,15 +130,6 @@ const noThreads = { error_code: 'thread_unsupported_request' } as const;
 export function messageStatus(code: string): number {
   const { status } = codeOf(code);
   return status === 503 || code === 'queue_full' ? 529 : status;
-}
-
-/** Agents recover from a conversation that has grown too long when they read these words (spec/http-api §8.3 row 29). */
-function wording(code: string, message: string): string {
-  if (code !== 'context_length_exceeded' || message.startsWith('prompt is too long')) return message;
-  const [prompt = 0, limit = 0] = (message.match(/\d+/g) ?? []).map(Number);
-  return prompt >= limit && limit > 0
-    ? `prompt is too long: ${prompt} tokens > ${limit} maximum`
-    : `prompt is too long: ${message}`;
 }
 
 const errorTypes: Readonly<Record<number, string>> = {

@@ -9,6 +9,14 @@
  * Rules: add optional fields, add types, never change a meaning (old logs replay for ever).
  */
 import Type, { type Static } from 'typebox';
+import {
+  RouterTools,
+  ToolCallFinished,
+  ToolCallReturned,
+  ToolCallStarted,
+  ToolRoundFinished,
+  ToolRoundStarted,
+} from './job-events.tools.ts';
 
 /** Instant, epoch milliseconds. */
 const At = Type.Integer();
@@ -30,6 +38,16 @@ const tokenChance = {
 };
 export const TokenLogprob = Type.Object({ ...tokenChance, top_logprobs: Type.Array(Type.Object(tokenChance)) });
 export type TokenLogprob = Static<typeof TokenLogprob>;
+
+/** The next piece of a tool call's arguments; its first piece has the id and the name. */
+export const CallPiece = Type.Object({
+  /** Counts the calls of the choice, from 0. */
+  index: Count,
+  id: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  arguments: Type.String(),
+});
+export type CallPiece = Static<typeof CallPiece>;
 
 const FinishReason = Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]);
 /** How one choice of several has ended. */
@@ -169,6 +187,8 @@ export const JobSubmitted = Type.Object({
   background: Type.Optional(Type.Boolean()),
   /** How long it goes on when nobody listens, ms; 0 if absent. */
   keepMs: Type.Optional(Count),
+  /** Tools that the router offers the model, beside those of the request, and runs itself. */
+  routerTools: Type.Optional(RouterTools),
 });
 /** Opens a later epoch: another boot has become the writer. Whoever held the job may come back by redial. */
 export const JobAdopted = Type.Object({
@@ -206,6 +226,8 @@ export const OutputAppended = Type.Object({
   seq: Type.Optional(Count),
   /** Of the tokens of this text, where the caller asked for them. */
   logprobs: Type.Optional(Type.Array(TokenLogprob)),
+  /** A tool call as it is written; then `text` is empty. The whole calls stand where the choice or the job ends. */
+  call: Type.Optional(CallPiece),
   /** The choice ends with this (`n > 1`); the usage of all of them is in `job.completed`. */
   end: Type.Optional(ChoiceEnd),
 });
@@ -301,6 +323,11 @@ export const JobEvent = Type.Union([
   JobRequeued,
   JobOrphaned,
   JobResumed,
+  ToolRoundStarted,
+  ToolCallStarted,
+  ToolCallReturned,
+  ToolCallFinished,
+  ToolRoundFinished,
   JobCompleted,
   JobFailed,
   JobCancelled,

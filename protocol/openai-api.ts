@@ -6,7 +6,8 @@
  * one line of JSON, fit for an SSE `data:` field; an error always has all four keys (spec/http-api §2.3).
  */
 import { type CodeName, codeOf } from './codes.ts';
-import type { TokenLogprob, ToolCall, Usage } from './job-events.ts';
+import { beyondContext } from './context-overflow.ts';
+import type { CallPiece, TokenLogprob, ToolCall, Usage } from './job-events.ts';
 
 export { type ParsedChatRequest, parseChatRequest } from './openai-api.request.ts';
 
@@ -106,6 +107,8 @@ export interface ChunkWriter {
   readonly reasoning: (text: string) => string;
   /** One whole call; `index` counts the calls of the answer. */
   readonly toolCall: (index: number, call: ToolCall) => string;
+  /** The next piece of a call's arguments; the first has the id and the name. */
+  readonly callPiece: (piece: CallPiece) => string;
   /** Several whole calls in one chunk, counted from 0. */
   readonly toolCalls: (calls: readonly ToolCall[]) => string;
   /** `usage` null: it is told elsewhere. */
@@ -148,6 +151,12 @@ export function chunkWriter(stream: {
     },
     reasoning: withText('reasoning_content'),
     toolCall: (index, call) => withCalls([{ index, ...chatToolCall(call) }]),
+    callPiece: ({ index, id, name, arguments: text }) =>
+      withCalls([
+        id === undefined || name === undefined
+          ? { index, function: { arguments: text } }
+          : { index, ...chatToolCall({ id, name, arguments: text }) },
+      ]),
     toolCalls: calls => withCalls(calls.map((call, index) => ({ index, ...chatToolCall(call) }))),
     finish: (reason, usage) => {
       const counts =
@@ -182,7 +191,12 @@ const generic: ReadonlySet<string> = new Set<CodeName>([
 
 /** The error envelope, for a whole answer and for a line in a stream. */
 export const errorBody = (code: CodeName, message: string, param: string | null = null): ErrorBody => ({
-  error: { message, type: codeOf(code).type, param, code: generic.has(code) ? null : code },
+  error: {
+    message: code === 'context_length_exceeded' ? beyondContext(message) : message,
+    type: codeOf(code).type,
+    param,
+    code: generic.has(code) ? null : code,
+  },
 });
 
 export interface ModelObject {

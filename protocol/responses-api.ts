@@ -6,6 +6,7 @@
  * that the official types require is always there; every event repeats its type inside its data.
  */
 import { codeOf } from './codes.ts';
+import { beyondContext } from './context-overflow.ts';
 import type { JobSubmitted, TokenLogprob, Usage } from './job-events.ts';
 import { responseIdOf } from './responses-api.ids.ts';
 import type { CallItem, OutputItem, TextPart } from './responses-api.items.ts';
@@ -106,7 +107,7 @@ export const responseLogprobs = (tokens: readonly TokenLogprob[]) =>
 
 /** What a failure is called inside a response: callers know a few names only. */
 export function responseError(code: string, message: string): ResponseError {
-  if (code === 'context_length_exceeded') return { code, message };
+  if (code === 'context_length_exceeded') return { code, message: beyondContext(message) };
   const { status } = codeOf(code);
   if (status === 429) return { code: 'rate_limit_exceeded', message };
   return { code: status < 500 && status !== 499 ? 'invalid_prompt' : 'server_error', message };
@@ -164,7 +165,14 @@ export const responseEvents = {
     item.type === 'function_call'
       ? frame(`response.${callPart[item.type]}.done`, n, { ...at, name: item.name, arguments: item.arguments })
       : frame(`response.${callPart[item.type]}.done`, n, { ...at, input: item.input }),
-  error: (n: number, { code, message }: ResponseError): string => frame('error', n, { code, message, param: null }),
+  /**
+   * As documented, and once more in a field `error`: that is what makes OpenAI's clients throw. Some programs on top of
+   * them look at no event that says so, and would take the half of an answer for all of it.
+   */
+  error(n: number, { code, message }: ResponseError): string {
+    const error = { code, message, param: null };
+    return frame('error', n, { ...error, error: { type: 'server_error', ...error } });
+  },
 } as const;
 
 const callPart = { function_call: 'function_call_arguments', custom_tool_call: 'custom_tool_call_input' } as const;

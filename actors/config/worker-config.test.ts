@@ -34,6 +34,7 @@ test('the defaults are those of the reference', () => {
     },
     gpuLayers: null,
     threads: null,
+    embeddings: 'auto',
     heartbeatMs: 10_000,
     redial: { msMin: 2000, msMax: 60_000 },
     jobMsMax: 1_800_000,

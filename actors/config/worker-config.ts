@@ -3,6 +3,7 @@
  * A flag wins over its variable. Defaults are those of the program this one stands in for, unless a comment says otherwise.
  */
 import { routerUrl } from '../../protocol/router-url.ts';
+import { type EmbeddingsChoice, embeddingsChoices } from '../engine/engine.ts';
 import { type LogLevel, logLevels } from './diagnostics.ts';
 import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
 import { type FlagKind, type Flags, UsageError } from './flags.ts';
@@ -28,6 +29,7 @@ export interface WorkerConfig {
   readonly gpuLayers: number | null;
   /** null: chosen from the model and the machine. */
   readonly threads: number | null;
+  readonly embeddings: EmbeddingsChoice;
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
@@ -59,6 +61,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     models: readModelsConfig(env),
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
+    embeddings: readChoice(env, 'AUXOT_EMBEDDINGS', embeddingsChoices, 'auto'),
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
@@ -98,6 +101,8 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_REGISTRY_FILE        a registry in the place of the built-in one
   AUXOT_GPU_LAYERS           layers to put on the GPU, 0 for none    (default: as many as fit)
   AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
+  AUXOT_EMBEDDINGS           also: makes embeddings as well; only: nothing else; never
+                             (default auto: models that were made for it make nothing else)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                  (default 10s)
   AUXOT_RECONNECT_DELAY      shortest wait before dialling again     (default 2s; a new router is dialled at once)
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)

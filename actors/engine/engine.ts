@@ -10,6 +10,10 @@
 import type { Feature } from '../../protocol/features.ts';
 import type { TokenLogprob, Usage } from '../../protocol/job-events.ts';
 
+/** `auto`: a model that was made for it makes embeddings only, any other none. */
+export const embeddingsChoices = ['auto', 'also', 'only', 'never'] as const;
+export type EmbeddingsChoice = (typeof embeddingsChoices)[number];
+
 export interface EngineOptions {
   readonly modelPath: string;
   /** Tokens per slot; null = what the model was trained on, at most 8192. */
@@ -20,6 +24,8 @@ export interface EngineOptions {
   readonly threads: number | null;
   /** Layers to put on the GPU; null = as many as fit. 0 = none. */
   readonly gpuLayers: number | null;
+  /** Whether it makes embeddings, also or only; `auto` if absent. */
+  readonly embeddings?: EmbeddingsChoice;
 }
 
 export interface EngineInfo {
@@ -62,6 +68,8 @@ export interface ResumePoint {
   readonly reasoningTokens: number;
   /** All tokens so far, if they are this model's; null: it goes on from the text. */
   readonly ids: readonly number[] | null;
+  /** Calls that were told of; the last may not be whole. */
+  readonly calls?: readonly GeneratedToolCall[] | undefined;
   /** This choice is over. */
   readonly ended?: boolean | undefined;
   /** The choices after the first that have begun. */
@@ -73,6 +81,10 @@ export interface EngineJob extends Sampling {
   readonly messages: readonly Readonly<Record<string, unknown>>[];
   /** Instead of the messages: a text to go on with, without a template. */
   readonly prompt?: string | undefined;
+  /** Instead of an answer: vectors of these, texts or tokens of the model; shorter than its own, if `dimensions` says so. */
+  readonly embed?:
+    | { readonly inputs: readonly (string | readonly number[])[]; readonly dimensions?: number | undefined }
+    | undefined;
   readonly tools?: readonly Readonly<Record<string, unknown>>[] | undefined;
   /** `none`, `auto`, `required`, or `{type: 'function', function: {name}}`. */
   readonly toolChoice?: unknown;
@@ -104,9 +116,19 @@ export interface Piece {
   readonly ids: readonly number[];
   /** Of the tokens of this text, and of those that became no text by themselves. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
+  /** The next piece of a tool call; its first has the id and the name. `text` is empty then. */
+  readonly call?: ToolCallPiece | undefined;
   /** Of several; the last piece of each says how it ended. */
   readonly choice?: number | undefined;
   readonly end?: Pick<EngineResult, 'finishReason' | 'toolCalls'> | undefined;
+}
+
+export interface ToolCallPiece {
+  /** Counts the calls of the choice, from 0. */
+  readonly index: number;
+  readonly id?: string | undefined;
+  readonly name?: string | undefined;
+  readonly arguments: string;
 }
 
 export interface PromptProgress {
@@ -134,6 +156,8 @@ export interface EngineResult {
   readonly stopSequence?: string | undefined;
   /** It finished with `length` because the context was full. */
   readonly contextFull?: boolean | undefined;
+  /** Of a job to `embed`, in its order: base64 of little-endian 32-bit floats. */
+  readonly embeddings?: readonly string[] | undefined;
   readonly durationMs: number;
 }
 

@@ -8,9 +8,11 @@
 import { availableParallelism } from 'node:os';
 import { basename } from 'node:path';
 import { getLlama, type Llama, LlamaLogLevel, type LlamaModel, type Token } from 'node-llama-cpp';
+import type { Feature } from '../../protocol/features.ts';
 import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
+import { type Embedder, openEmbedder, useOf } from './embeddings.ts';
 import {
   EngineError,
   type EngineInfo,
@@ -58,6 +60,24 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     onLoadProgress: onProgress,
   });
   const contextSize = Math.min(options.contextSize ?? contextSizeDefault, model.trainContextSize);
+  const { metadata, architectureMetadata } = model.fileInfo;
+  const use = useOf(options.embeddings ?? 'auto', {
+    architecture: metadata.general.architecture,
+    pooling: architectureMetadata.pooling_type,
+  });
+  const names = [metadata.general.name ?? '', basename(options.modelPath)];
+  const embedder = use.embeds ? await openEmbedder(model, { contextSize, threads, names, alone: !use.answers }) : null;
+  const about: Omit<EngineInfo, 'contextSize' | 'features'> = {
+    model: metadata.general?.name ?? basename(options.modelPath).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ''),
+    backend: 'llama.cpp',
+    slots: options.slots,
+    vramGb: await vramGb(llama),
+    parameters: metadata.general?.size_label ?? '',
+    modelFile: file.digest,
+    threads,
+    gpu: String(llama.gpu),
+  };
+  if (embedder !== null && !use.answers) return embeddingModel(model, llama, embedder, about);
   const context = await model.createContext({ sequences: options.slots, contextSize, threads });
   const sequences = Array.from({ length: options.slots }, () =>
     context.getSequence({ contextShift: { strategy: noShift } }),
@@ -65,28 +85,24 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
 
   const slots = openSlots(sequences, waitersMax);
   const guides = openGuides(llama, model);
-  const metadata = model.fileInfo.metadata;
   const template = chatTemplate({
     source: metadata.tokenizer?.chat_template ?? null,
     bos: model.tokens.bosString,
     eos: model.tokens.eosString,
   });
   const info: EngineInfo = {
-    model: metadata.general?.name ?? basename(options.modelPath).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ''),
-    backend: 'llama.cpp',
+    ...about,
     contextSize: context.contextSize,
-    slots: options.slots,
-    vramGb: await vramGb(llama),
-    parameters: metadata.general?.size_label ?? '',
-    modelFile: file.digest,
-    features: ['response_format', 'tool_choice', 'n', 'logprobs'],
-    threads,
-    gpu: String(llama.gpu),
+    features: ['response_format', 'tool_choice', 'n', 'logprobs', ...(embedder === null ? [] : offeredBy(embedder))],
   };
 
   return {
     info,
     async generate(job, hooks) {
+      if (job.embed !== undefined) {
+        if (embedder === null) throw new EngineError('unsupported_parameter', 'embeddings: this worker makes none');
+        return embedder.embed(job.embed, hooks);
+      }
       const prompt = job.prompt ?? template.render(job);
       const asked = tokenize(model, prompt);
       if (asked.length >= context.contextSize) {
@@ -113,7 +129,36 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     },
     countTokens: job => tokenize(model, template.render(job)).length,
     async close() {
+      await embedder?.close();
       await context.dispose();
+      await model.dispose();
+      await llama.dispose();
+    },
+  };
+}
+
+const offeredBy = (embedder: Embedder): Feature[] =>
+  embedder.canShorten ? ['embeddings', 'embedding_dimensions'] : ['embeddings'];
+
+/** A model that answers nobody: without a context for answers, all memory is for what it is there for. */
+function embeddingModel(
+  model: LlamaModel,
+  llama: Llama,
+  embedder: Embedder,
+  about: Omit<EngineInfo, 'contextSize' | 'features'>,
+): LoadedModel {
+  const features: Feature[] = [...offeredBy(embedder), 'embeddings_only'];
+  return {
+    info: { ...about, contextSize: embedder.contextSize, features },
+    async generate({ embed }, hooks) {
+      if (embed !== undefined) return embedder.embed(embed, hooks);
+      throw new EngineError('unsupported_parameter', 'this model makes embeddings and no answers');
+    },
+    countTokens() {
+      throw new EngineError('unsupported_parameter', 'this model knows no conversations');
+    },
+    async close() {
+      await embedder.close();
       await model.dispose();
       await llama.dispose();
     },

@@ -7,6 +7,7 @@ export function engineJob(frame: JobFrame): EngineJob {
   return {
     messages: frame.messages,
     prompt: frame.prompt,
+    embed: frame.embed,
     tools: frame.tool_choice === 'none' ? [] : frame.tools,
     toolChoice: frame.tool_choice,
     responseFormat: frame.response_format,
@@ -36,11 +37,12 @@ const resumePoint = ({ others, ...first }: Resume): ResumePoint => ({
   others: others?.map(choicePoint),
 });
 
-const choicePoint = ({ text, reasoning, tokens, reasoning_tokens, ids, ended }: Omit<Resume, 'others'>) => ({
+const choicePoint = ({ text, reasoning, tokens, reasoning_tokens, ids, calls, ended }: Omit<Resume, 'others'>) => ({
   text,
   reasoning,
   tokens,
   reasoningTokens: reasoning_tokens,
   ids: ids ?? null,
+  calls,
   ended,
 });
