@@ -114,15 +114,18 @@ const families: readonly (Dialect & { readonly sign: string })[] = [
 export const dialectOf = (template: string | null): Dialect =>
   families.find(({ sign }) => template?.includes(sign) === true) ?? common;
 
+const functionMark = '<function=';
+
 /** GLM's own form, or one that is known everywhere, as the first characters say. */
 function glmReader(tools: ToolsOffered): CallReader {
   let inner: CallReader | null = null;
   return (text, ended) => {
     if (inner === null) {
       const start = text.trimStart();
-      if (start === '' && !ended) return { kind: 'more', begun: false };
+      if (!ended && start.length < functionMark.length && functionMark.startsWith(start))
+        return { kind: 'more', begun: false };
       inner =
-        start.startsWith('{') || '<function='.startsWith(start.slice(0, 10))
+        start.startsWith('{') || start.startsWith(functionMark)
           ? toolCallReader(tools)
           : functionReader(tools, '', glmTags);
     }

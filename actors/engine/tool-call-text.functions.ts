@@ -10,8 +10,8 @@ import { type CallReader, more, none, parseJson, type ToolsOffered, type TypesOf
 export interface CallTags {
   /** Its group is the name. */
   readonly head: RegExp;
-  /** Matches what cannot become a head any more. */
-  readonly noHead: RegExp;
+  /** Matches what may still become a head. */
+  readonly headBegun: RegExp;
   /** The beginning of a value, with its key in the group, or the end of the call. */
   readonly next: RegExp;
   readonly valueEnd: string;
@@ -23,7 +23,7 @@ export interface CallTags {
 
 const functionTags: CallTags = {
   head: /^\s*<function=([^>\n]{1,256})>/,
-  noHead: /^\s*<function=[^>]*[>\n]/,
+  headBegun: /^\s*<function=[^>\n]{0,256}$/,
   next: /<parameter=([^>\n]+)>|<\/function>/,
   valueEnd: '</parameter>',
   ends: /<\/parameter>|<\/function>\s*<\/tool_call>/,
@@ -32,8 +32,9 @@ const functionTags: CallTags = {
 
 /** `NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> … </tool_call>` */
 export const glmTags: CallTags = {
-  head: /^\s*([^\s<>{}"']{1,256})\s*(?=<arg_key>|<\/tool_call>)/,
-  noHead: /^\s*(?:[^\s<>{}"']*[{}"'>]|\S+\s+[^<\s]|[^\s<>{}"']*\s*<(?![/at]|$))/,
+  head: /^\s*([\w.:-]{1,256})\s*(?=<arg_key>|<\/tool_call>)/,
+  headBegun:
+    /^\s*([\w.:-]{1,256}\s*(<(a|ar|arg|arg_|arg_k|arg_ke|arg_key|\/|\/t|\/to|\/too|\/tool|\/tool_|\/tool_c|\/tool_ca|\/tool_cal|\/tool_call)?)?)?$/,
   next: /<arg_key>([^<]*)<\/arg_key>\s*<arg_value>|<\/tool_call>/,
   valueEnd: '</arg_value>',
   ends: /<\/arg_value>|<\/tool_call>/,
@@ -108,7 +109,7 @@ export function functionReader(
   return (text, ended) => {
     if (head === null) {
       head = tags.head.exec(text);
-      if (head === null) return ended || tags.noHead.test(text) ? none(true) : more(true);
+      if (head === null) return ended || !tags.headBegun.test(text) ? none(false) : more(false);
       name = (head[1] ?? '').trim();
       at = head[0].length;
       args = objectWriter();

@@ -52,13 +52,27 @@ export function mistralReader(tools: ToolsOffered): CallReader {
   return (text, ended) => {
     if (inner === null) {
       const start = text.trimStart();
-      const named = /^\s*([\w.:-]{1,256})(?:\[CALL_ID\][^[{]*)?\s*(?:\[ARGS\])?\s*(?=\{)/.exec(text);
+      const named = /^\s*([\w.:-]{1,256})(?:\[CALL_ID\]\w{0,64})?(?:\[ARGS\])?\s*(?=\{)/.exec(text);
       if (start.startsWith('[')) inner = listReader(tools, text.indexOf('[') + 1);
       else if (named !== null) inner = argumentsReader('json', named[1] ?? '', named[0].length, []);
-      else return ended || start.length > 400 || /[\n"'<]/.test(start) ? none(start !== '') : more(true);
+      else return ended || !mayBeNamed(start) ? none(false) : more(false);
     }
     return inner(text, ended);
   };
+}
+
+/** Whether it may go on to arguments under a name. */
+function mayBeNamed(text: string): boolean {
+  let rest = text.replace(/^[\w.:-]{1,256}/, '');
+  if (rest === text) return text === '';
+  for (const [mark, value] of [
+    ['[CALL_ID]', /^\w{0,64}/],
+    ['[ARGS]', /^/],
+  ] as const) {
+    if (rest !== '' && mark.startsWith(rest)) return true;
+    if (rest.startsWith(mark)) rest = rest.slice(mark.length).replace(value, '');
+  }
+  return rest.trim() === '';
 }
 
 /** The next call of a list, from `from`: behind its bracket, or behind a call. */
