@@ -8,6 +8,7 @@
  *     clients send it back, and want it to be there.
  * M3. The input of a tool is always an object. A call that has none is shown as the text that it is.
  * M4. Streamed or not, the blocks are the same.
+ * M5. A call that is told in pieces is a block from its first piece on; one that is not follows at the end.
  */
 import {
   type ContentBlock,
@@ -18,10 +19,12 @@ import {
   type StopReason,
 } from '../protocol/anthropic-api.ts';
 import { retryHeaders } from '../protocol/codes.ts';
-import type { JobCompleted, JobEvent, JobSubmitted, ToolCall } from '../protocol/job-events.ts';
+import type { CallPiece, JobCompleted, JobEvent, JobSubmitted, ToolCall } from '../protocol/job-events.ts';
+import { callsWith } from './job.output.ts';
 import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
+import { leftOf } from './streamed-calls.ts';
 import { type Digest, digestOf, digestText, emptyDigest } from './text-digest.ts';
-import { inputOf } from './tool-input.ts';
+import { endOf, inputOf } from './tool-input.ts';
 
 export interface MessageAnswer {
   readonly api: 'anthropic.messages';
@@ -30,7 +33,9 @@ export interface MessageAnswer {
   readonly hideThinking: boolean;
   /** Of the open block, or of the next one. */
   readonly index: number;
-  readonly open: 'text' | 'thinking' | null;
+  readonly open: 'text' | 'thinking' | 'call' | null;
+  /** Calls that were told in pieces; the last is the open block, if a call is (M5). */
+  readonly calls: readonly ToolCall[];
   /** Of what was thought in the open block (M2). */
   readonly thought: Digest;
   /** Gathered for an answer in one piece: blocks that are closed, and the text of the open one. */
@@ -49,6 +54,7 @@ export function beginMessage(submitted: JobSubmitted): MessageAnswer {
     hideThinking: shape.api === 'anthropic.messages' && shape.hideThinking === true,
     index: 0,
     open: null,
+    calls: [],
     thought: emptyDigest,
     blocks: [],
     text: '',
@@ -63,6 +69,7 @@ export const messageHead = ({ id, submitted }: MessageAnswer): string =>
 export function showMessage(answer: MessageAnswer, event: JobEvent, opened: boolean): [MessageAnswer, Shown] {
   switch (event.type) {
     case 'output.appended':
+      if (event.call !== undefined) return calling(answer, event.call);
       return event.text === ''
         ? [answer, nothing]
         : said(answer, event.kind === 'text' ? 'text' : 'thinking', event.text);
@@ -121,6 +128,20 @@ function said(answer: MessageAnswer, kind: 'text' | 'thinking', text: string): [
   return [next, frames.length === 0 ? nothing : { kind: 'frames', frames, last: false }];
 }
 
+function calling(answer: MessageAnswer, piece: CallPiece): [MessageAnswer, Shown] {
+  const calls = callsWith(answer.calls, piece);
+  const begins = calls.length > answer.calls.length;
+  if (calls === answer.calls || (!begins && answer.open !== 'call')) return [answer, nothing];
+  const [closed, frames] = begins ? close(answer) : [answer, []];
+  const { index, submitted } = closed;
+  const next: MessageAnswer = { ...closed, open: 'call', calls };
+  if (!submitted.answer.stream) return [next, nothing];
+  const { id = '', name = '', arguments: json } = piece;
+  if (begins) frames.push(messageEvents.toolUseStart(index, idOf(id, submitted.jobId), name));
+  if (json !== '') frames.push(messageEvents.inputJson(index, json));
+  return [next, frames.length === 0 ? nothing : { kind: 'frames', frames, last: false }];
+}
+
 /** Ends the open block, if there is one. */
 function close(answer: MessageAnswer): [MessageAnswer, string[]] {
   const { open, index, text, thought, submitted } = answer;
@@ -128,8 +149,12 @@ function close(answer: MessageAnswer): [MessageAnswer, string[]] {
   const signature = `auxot:${digestOf(digestText(thought, `${submitted.jobId}/${index}`))}`;
   const block: ContentBlock =
     open === 'text' ? { type: 'text', text } : { type: 'thinking', thinking: text, signature };
+  const call = open === 'call' ? answer.calls.at(-1) : undefined;
   const stop = messageEvents.blockStop(index);
-  const frames = open === 'text' ? [stop] : [messageEvents.signature(index, signature), stop];
+  const frames = open === 'thinking' ? [messageEvents.signature(index, signature), stop] : [stop];
+  // M3: callers read the pieces together.
+  const missing = call === undefined ? '' : endOf(call.arguments);
+  if (missing !== '') frames.unshift(messageEvents.inputJson(index, missing));
   const { stream } = submitted.answer;
   return [
     {
@@ -138,17 +163,24 @@ function close(answer: MessageAnswer): [MessageAnswer, string[]] {
       index: index + 1,
       thought: emptyDigest,
       text: '',
-      blocks: stream ? answer.blocks : [...answer.blocks, block],
+      blocks: stream ? answer.blocks : [...answer.blocks, call === undefined ? block : blockOf(call, submitted.jobId)],
     },
     stream ? frames : [],
   ];
 }
 
 function completed(answer: MessageAnswer, event: JobCompleted): [MessageAnswer, Shown] {
-  const [closed, frames] = close(answer);
+  const { toolCalls = [] } = event;
+  const last = answer.calls.length - 1;
+  const whole = answer.open === 'call' ? toolCalls[last] : undefined;
+  const left = whole === undefined ? null : leftOf(answer.calls, whole, last);
+  const [written, rest] = left === null ? [answer, nothing] : calling(answer, { index: last, arguments: left.text });
+  const [closed, closing] = close(written);
+  const frames = rest.kind === 'frames' ? [...rest.frames, ...closing] : closing;
   const { id, submitted, index } = closed;
-  const calls = (event.toolCalls ?? []).map(call => blockOf(call, submitted.jobId));
-  const stopReason = stopReasonOf(event, calls);
+  const all = toolCalls.map(call => blockOf(call, submitted.jobId));
+  const calls = all.slice(closed.calls.length);
+  const stopReason = stopReasonOf(event, all);
   const stopSequence = stopReason === 'stop_sequence' ? (event.stopSequence ?? null) : null;
   const { model, stream } = submitted.answer;
   if (!stream) {
@@ -167,10 +199,12 @@ type CallBlock = Exclude<ContentBlock, { type: 'thinking' }>;
 function blockOf({ id, name, arguments: json }: ToolCall, jobId: string): CallBlock {
   const input = inputOf(json);
   if (input === null) return { type: 'text', text: `${name}(${json})` };
-  // The log names calls that came without an id in the words of the other API.
-  const ours = `call_${jobId.slice(-16)}_`;
-  return { type: 'tool_use', id: id.startsWith(ours) ? id.replace('call_', 'toolu_') : id, name, input };
+  return { type: 'tool_use', id: idOf(id, jobId), name, input };
 }
+
+/** The log names calls that came without an id in the words of the other API. */
+const idOf = (id: string, jobId: string): string =>
+  id.startsWith(`call_${jobId.slice(-16)}_`) ? id.replace('call_', 'toolu_') : id;
 
 function blockFrames(index: number, block: CallBlock): string[] {
   if (block.type === 'text')
@@ -184,9 +218,9 @@ function blockFrames(index: number, block: CallBlock): string[] {
 }
 
 function stopReasonOf(event: JobCompleted, calls: readonly CallBlock[]): StopReason {
-  if (calls.some(({ type }) => type === 'tool_use')) return 'tool_use';
   if (event.finishReason === 'length')
     return event.contextFull === true ? 'model_context_window_exceeded' : 'max_tokens';
+  if (calls.some(({ type }) => type === 'tool_use')) return 'tool_use';
   return event.stopSequence === undefined ? 'end_turn' : 'stop_sequence';
 }
 

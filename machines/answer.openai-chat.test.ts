@@ -28,7 +28,11 @@ interface Said {
   readonly role?: string;
   readonly content?: string | null;
   readonly reasoning_content?: string;
-  readonly tool_calls?: readonly { readonly index?: number; readonly id: string; readonly function: object }[];
+  readonly tool_calls?: readonly {
+    readonly index?: number;
+    readonly id?: string;
+    readonly function: { name?: string; arguments: string };
+  }[];
 }
 
 const as = (submitted: JobSubmitted, stream: boolean, includeUsage = false): JobSubmitted => ({
@@ -65,6 +69,19 @@ const chunks = (frames: readonly string[]): Body[] =>
 const joined = (bodies: readonly Body[], key: 'content' | 'reasoning_content'): string =>
   bodies.map(({ choices }) => choices?.[0]?.delta?.[key] ?? '').join('');
 
+/** As clients put calls together: by index, the pieces of their arguments joined. */
+function together(deltas: NonNullable<Said['tool_calls']>): NonNullable<Said['tool_calls']> {
+  const calls: Record<number, NonNullable<Said['tool_calls']>[number]> = {};
+  for (const { index = 0, function: fn, ...rest } of deltas) {
+    const known = calls[index];
+    calls[index] =
+      known === undefined
+        ? { index, ...rest, function: fn }
+        : { ...known, function: { ...known.function, arguments: known.function.arguments + fn.arguments } };
+  }
+  return Object.values(calls);
+}
+
 test('blocking and streamed answers carry the same text, reasoning, tool calls, finish reason and usage', () => {
   fc.assert(
     fc.property(anyLife, ({ job, log }) => {
@@ -84,7 +101,7 @@ test('blocking and streamed answers carry the same text, reasoning, tool calls, 
         finish.map(({ choices }) => choices?.[0]?.finish_reason),
         [choice?.finish_reason],
       );
-      const streamedCalls = bodies.flatMap(({ choices }) => choices?.[0]?.delta?.tool_calls ?? []);
+      const streamedCalls = together(bodies.flatMap(({ choices }) => choices?.[0]?.delta?.tool_calls ?? []));
       assert.equal(
         streamedCalls.map(({ index: _, ...call }) => call),
         choice?.message?.tool_calls ?? [],

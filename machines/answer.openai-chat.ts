@@ -6,7 +6,14 @@
  * ends where the log says so; a single one ends with the job.
  */
 import { type CodeName, codeOf, retryHeaders } from '../protocol/codes.ts';
-import type { ChoiceEnd, JobCompleted, JobEvent, JobSubmitted, OutputAppended } from '../protocol/job-events.ts';
+import type {
+  ChoiceEnd,
+  JobCompleted,
+  JobEvent,
+  JobSubmitted,
+  OutputAppended,
+  ToolCall,
+} from '../protocol/job-events.ts';
 import {
   type ChatChoiceParts,
   type ChunkWriter,
@@ -15,7 +22,9 @@ import {
   errorBody,
   streamDone,
 } from '../protocol/openai-api.ts';
+import { callsWith } from './job.output.ts';
 import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
+import { leftOf } from './streamed-calls.ts';
 
 export interface ChatAnswer {
   readonly api: 'openai.chat';
@@ -28,7 +37,11 @@ export interface ChatAnswer {
   readonly choices: readonly Gathered[];
 }
 
-type Gathered = Omit<ChatChoiceParts, 'toolCalls' | 'finishReason'> & { readonly end: ChoiceEnd | null };
+type Gathered = Omit<ChatChoiceParts, 'toolCalls' | 'finishReason'> & {
+  readonly end: ChoiceEnd | null;
+  /** Said in pieces. */
+  readonly calls: readonly ToolCall[];
+};
 
 const nothing: Shown = { kind: 'nothing' };
 const done = `data: ${streamDone}\n\n`;
@@ -41,7 +54,13 @@ export function beginChat(submitted: JobSubmitted): ChatAnswer {
   const writers = Array.from({ length: request.choices ?? 1 }, (_, choice) =>
     chunkWriter({ id: submitted.jobId, created, model, includeUsage, choice }),
   );
-  const unsaid: Gathered = { text: '', reasoning: '', logprobs: request.logprobs === true ? [] : null, end: null };
+  const unsaid: Gathered = {
+    text: '',
+    reasoning: '',
+    logprobs: request.logprobs === true ? [] : null,
+    end: null,
+    calls: [],
+  };
   return { api: 'openai.chat', submitted, created, includeUsage, writers, choices: writers.map(() => unsaid) };
 }
 
@@ -53,7 +72,9 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
   const streams = answer.submitted.answer.stream;
   switch (event.type) {
     case 'output.appended':
-      return event.text === '' && event.end === undefined ? [answer, nothing] : said(answer, event);
+      return event.text === '' && event.end === undefined && event.call === undefined
+        ? [answer, nothing]
+        : said(answer, event);
     case 'job.completed': {
       if (!streams)
         return [answer, { kind: 'whole', status: 200, headers: jsonHeaders, body: chatBody(answer, event) }];
@@ -97,29 +118,33 @@ function failure(code: string, message: string, opened: boolean): Shown {
 }
 
 function said(answer: ChatAnswer, event: OutputAppended): [ChatAnswer, Shown] {
-  const { choice = 0, kind, text, logprobs, end } = event;
+  const { choice = 0, kind, text, logprobs, call, end } = event;
   const writer = answer.writers[choice];
   if (writer === undefined) return [answer, nothing];
   if (!answer.submitted.answer.stream) return [gathered(answer, event), nothing];
   const shown: string[] = [];
   if (text !== '') shown.push(frame(kind === 'text' ? writer.content(text, logprobs) : writer.reasoning(text)));
-  if (end === undefined) return [answer, frames(shown, false)];
-  return [
-    gathered(answer, { ...event, text: '', logprobs: [] }),
-    frames([...shown, ...lastFrames(answer, choice, end, null)], false),
-  ];
+  if (call !== undefined) shown.push(frame(writer.callPiece(call)));
+  if (end === undefined && call === undefined) return [answer, frames(shown, false)];
+  const next = gathered(answer, { ...event, text: '', logprobs: [] });
+  if (end !== undefined) shown.push(...lastFrames(next, choice, end, null));
+  return [next, frames(shown, false)];
 }
 
 /** `completed`: the job ends here as well, and its counts are told. */
 function lastFrames(
-  { writers }: ChatAnswer,
+  { writers, choices }: ChatAnswer,
   choice: number,
   { toolCalls = [], finishReason }: ChoiceEnd,
   completed: JobCompleted | null,
 ): string[] {
   const writer = writers[choice];
   if (writer === undefined) return [];
-  const calls = toolCalls.map((call, index) => frame(writer.toolCall(index, call)));
+  const calls = toolCalls.flatMap((call, index) => {
+    const left = leftOf(choices[choice]?.calls ?? [], call, index);
+    if (left === null) return [];
+    return [frame(left.begins ? writer.toolCall(index, call) : writer.callPiece({ index, arguments: left.text }))];
+  });
   const counts = choice === writers.length - 1 ? (completed?.usage ?? null) : null;
   return [...calls, frame(writer.finish(finishReason, counts))];
 }
@@ -142,7 +167,10 @@ function chatBody(answer: ChatAnswer, event: JobCompleted): string {
 /** Of a choice that did not end before the job. */
 const endOf = (event: JobCompleted, choice: number): ChoiceEnd => (choice === 0 ? event : { finishReason: 'stop' });
 
-function gathered(answer: ChatAnswer, { choice = 0, kind, text, logprobs = [], end }: OutputAppended): ChatAnswer {
+function gathered(
+  answer: ChatAnswer,
+  { choice = 0, kind, text, logprobs = [], call, end }: OutputAppended,
+): ChatAnswer {
   const choices = answer.choices.map((one, index) =>
     index !== choice
       ? one
@@ -150,6 +178,7 @@ function gathered(answer: ChatAnswer, { choice = 0, kind, text, logprobs = [], e
           ...one,
           [kind]: one[kind] + text,
           logprobs: one.logprobs === null ? null : [...one.logprobs, ...logprobs],
+          calls: call === undefined ? one.calls : callsWith(one.calls, call),
           end: end ?? one.end,
         },
   );

@@ -16,7 +16,7 @@ import {
   responseEvents,
 } from '../protocol/responses-api.ts';
 import { chatRefusal } from './answer.openai-chat.ts';
-import { called, close, type Items, itemsSoFar, noItems, said } from './answer.openai-responses.items.ts';
+import { calling, callsEnded, close, type Items, itemsSoFar, noItems, said } from './answer.openai-responses.items.ts';
 import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 
 export interface ResponseAnswer {
@@ -67,6 +67,10 @@ export function responseNow({ submitted, items, status, error, usage, endedAt }:
 export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: boolean): [ResponseAnswer, Shown] {
   switch (event.type) {
     case 'output.appended': {
+      if (event.call !== undefined) {
+        const [items, list] = calling(answer.items, event.call);
+        return shown({ ...answer, items }, list);
+      }
       if (event.text === '') return [answer, nothing];
       const [items, list] = said(answer.items, event.kind, event.text, event.logprobs);
       return shown({ ...answer, items }, list);
@@ -102,12 +106,7 @@ function began(answer: ResponseAnswer): [ResponseAnswer, Shown] {
 
 function completed(answer: ResponseAnswer, event: JobCompleted): [ResponseAnswer, Shown] {
   const status = event.finishReason === 'length' ? 'incomplete' : 'completed';
-  let [items, list] = close(answer.items, status);
-  for (const call of event.toolCalls ?? []) {
-    const [next, more] = called(items, call);
-    items = next;
-    list = [...list, ...more];
-  }
+  const [items, list] = callsEnded(answer.items, event.toolCalls ?? [], status);
   const ended: ResponseAnswer = {
     ...answer,
     items: { ...items, sequence: items.sequence + 1 },

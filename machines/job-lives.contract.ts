@@ -5,7 +5,7 @@
  * A worker is named by what it is to the job, so that most commands mean something: its holder, or a stranger.
  */
 import fc from 'fast-check';
-import type { JobEvent, JobSubmitted } from '../protocol/job-events.ts';
+import type { CallPiece, JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import type { Position } from '../protocol/position.ts';
 import type { CompleteFrame, TokenFrame } from '../protocol/worker-frames.ts';
 import {
@@ -29,6 +29,7 @@ export const deadlineAt = 1_300_000;
 
 /** One piece of text from a worker; `step` is how far its sequence number is from the one that is due. */
 export interface Piece {
+  readonly call?: CallPiece | undefined;
   readonly text: string;
   readonly reasoning: boolean;
   readonly step: number;
@@ -132,12 +133,13 @@ function spoke(before: JobLife, { from, pieces }: Extract<JobCommand, { kind: 's
   let draft: Draft | null = null;
   const { protocol, attempt } = life.job.state.context;
   const workerId = nameOf(life.job, from);
-  for (const { text, reasoning, step } of pieces) {
+  for (const { text, reasoning, step, call } of pieces) {
     const two = { attempt, seq: Math.max(1, (draft?.seq ?? life.job.output.seq) + 1 + step), ids: [text.length] };
     const frame: TokenFrame = {
       type: 'token',
       job_id: jobId,
-      token: text,
+      token: call === undefined || protocol < 2 ? text : '',
+      ...(call === undefined || protocol < 2 ? {} : { call }),
       ...(reasoning ? { reasoning } : {}),
       ...(protocol >= 2 ? two : {}),
     };
@@ -181,6 +183,19 @@ const anyText = fc.oneof(
 const anyPiece = fc.record({
   text: anyText,
   reasoning: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
+  call: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(undefined) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        index: fc.nat(2),
+        id: fc.constantFrom('call_1', 'call_2', 'call_3'),
+        name: fc.constantFrom('look', 'add'),
+        arguments: fc.constant('{"a":"'),
+      }),
+    },
+    { weight: 1, arbitrary: fc.record({ index: fc.nat(2), arguments: fc.constantFrom('', 'x', '\\n', 'é') }) },
+  ),
   step: fc.oneof({ weight: 20, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1) }),
 });
 const anyCall = fc.record({

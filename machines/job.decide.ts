@@ -5,6 +5,7 @@
  * (PROTOCOL.md). A frame that breaks the sequence ends the attempt, because text would be missing.
  */
 import type {
+  CallPiece,
   ChoiceEnd,
   JobEvent,
   JobRequest,
@@ -16,7 +17,7 @@ import type {
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
 import { mayHaveStandby } from './job.context.ts';
 import { embeddingsTrouble } from './job.embeddings.ts';
-import { hasSaid } from './job.output.ts';
+import { callsWith, hasSaid } from './job.output.ts';
 import { stopsOf, untilStop } from './job.stops.ts';
 import { isOver, type Job } from './job.ts';
 import { cutAtStop } from './stop-texts.ts';
@@ -39,6 +40,7 @@ export interface Draft {
   /** 0 unless the caller asked for several. */
   readonly choice: number;
   readonly logprobs: readonly TokenLogprob[];
+  readonly call: CallPiece | null;
   readonly end: ChoiceEnd | null;
 }
 
@@ -79,14 +81,39 @@ export function acceptToken(
   const choice = Math.max(0, frame.choice ?? 0);
   if (choice >= (job.submitted.request.choices ?? 1)) return { ok: false, refusal: { code: 'stale' } };
   const end = frame.end === undefined ? null : endOf(frame.end, job, choice);
+  const call = callIn(frame, job, choice, draft);
   const differs = draft === null || draft.kind !== kind || draft.choice !== choice || draft.end !== null;
-  if (differs || (draft.ids === null) !== (ids === null)) {
-    return { ok: true, joins: false, piece: { kind, text: frame.token, tokens, ids, seq, choice, logprobs, end } };
+  if (differs || (draft.ids === null) !== (ids === null) || !joins(draft.call, call)) {
+    return {
+      ok: true,
+      joins: false,
+      piece: { kind, text: frame.token, tokens, ids, seq, choice, logprobs, call, end },
+    };
   }
   const joined = draft.ids === null || ids === null ? null : draft.ids.concat(ids);
   const text = draft.text + frame.token;
   const piece = { kind, text, tokens: draft.tokens + tokens, ids: joined, seq, choice, end } as const;
-  return { ok: true, joins: true, piece: { ...piece, logprobs: draft.logprobs.concat(logprobs) } };
+  const whole =
+    draft.call === null || call === null ? call : { ...draft.call, arguments: draft.call.arguments + call.arguments };
+  return { ok: true, joins: true, piece: { ...piece, call: whole, logprobs: draft.logprobs.concat(logprobs) } };
+}
+
+/** Pieces of one call that arrive together are one; text and calls stay apart. */
+const joins = (before: CallPiece | null, next: CallPiece | null): boolean =>
+  before === null || next === null
+    ? before === next
+    : before.index === next.index && next.name === undefined && next.id === undefined;
+
+/** Null for none, and for a piece that cannot follow: the whole call is told at the end in any case. */
+function callIn({ call }: TokenFrame, job: Job, choice: number, draft: Draft | null): CallPiece | null {
+  if (call === undefined) return null;
+  const said = choice === 0 ? job.output.calls : (job.output.others[choice - 1]?.calls ?? []);
+  const before = draft?.choice === choice && draft.call !== null ? callsWith(said, draft.call) : said;
+  if (callsWith(before, call) === before) return null;
+  const { index, id, name, arguments: text } = call;
+  return index < before.length
+    ? { index, arguments: text }
+    : { index, id: id ?? '', name: name ?? '', arguments: text };
 }
 
 /** The events that a draft becomes. */
@@ -105,6 +132,7 @@ function outputEvent(job: Job, draft: Draft, at: number): OutputAppended {
     ...(draft.ids === null ? {} : { ids: [...draft.ids] }),
     ...(draft.seq > 0 ? { seq: draft.seq } : {}),
     ...(draft.logprobs.length > 0 ? { logprobs: [...draft.logprobs] } : {}),
+    ...(draft.call === null ? {} : { call: draft.call }),
     ...(draft.end === null ? {} : { end: draft.end }),
   };
 }
@@ -226,7 +254,7 @@ function toolCallsOf(calls: CompleteFrame['tool_calls'], job: Job, choice = 0): 
   const taken = new Set<string>();
   // A worker of version 1 is not told that the caller wants one at most.
   const callsMax = job.submitted.request.parallelToolCalls === false ? 1 : undefined;
-  return (calls ?? []).slice(0, callsMax).map((call, index) => {
+  const whole = (calls ?? []).slice(0, callsMax).map((call, index) => {
     const wanted = call.id ?? '';
     const id =
       wanted !== '' && !taken.has(wanted)
@@ -236,6 +264,20 @@ function toolCallsOf(calls: CompleteFrame['tool_calls'], job: Job, choice = 0): 
     const text = call.function?.arguments ?? '';
     return { id, name: call.function?.name ?? '', arguments: text === '' ? '{}' : text };
   });
+  return asSaid(whole, (choice === 0 ? job.output : job.output.others[choice - 1])?.calls ?? []);
+}
+
+/** Callers hold on to what was told in pieces: the whole calls go on from it, or it stands. */
+function asSaid(whole: readonly ToolCall[], said: readonly ToolCall[]): ToolCall[] {
+  const begun = said.map((call, index) => {
+    const text = whole[index]?.arguments ?? '';
+    return { ...call, arguments: text.startsWith(call.arguments) ? text : call.arguments };
+  });
+  const taken = new Set(begun.map(({ id }) => id));
+  return [
+    ...begun,
+    ...whole.slice(begun.length).map(call => (taken.has(call.id) ? { ...call, id: `${call.id}_` } : call)),
+  ];
 }
 
 function endOf(end: NonNullable<TokenFrame['end']>, job: Job, choice: number): ChoiceEnd {
@@ -249,8 +291,10 @@ function usageFrom(frame: CompleteFrame, job: Job): Usage {
 }
 
 function finishReason(frame: CompleteFrame, calls: readonly ToolCall[], usage: Usage, request: JobRequest) {
+  // A call that was cut is none that should be made.
+  if (frame.finish_reason === 'length') return 'length';
   if (calls.length > 0) return 'tool_calls';
-  if (frame.finish_reason === 'length' || frame.finish_reason === 'stop') return frame.finish_reason;
+  if (frame.finish_reason === 'stop') return 'stop';
   // Version 1 has no field for it: an answer as long as allowed was cut.
   return request.maxTokens !== undefined && usage.output >= request.maxTokens ? 'length' : 'stop';
 }

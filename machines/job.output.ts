@@ -5,7 +5,15 @@
  * O1. `ids` are all tokens of the output, in order, exactly while `modelFile` names the file they belong to. Output
  *     without ids, or from two model files, is continued by its text instead.
  */
-import type { ChoiceEnd, JobAssigned, JobEvent, JobResumed, OutputAppended } from '../protocol/job-events.ts';
+import type {
+  CallPiece,
+  ChoiceEnd,
+  JobAssigned,
+  JobEvent,
+  JobResumed,
+  OutputAppended,
+  ToolCall,
+} from '../protocol/job-events.ts';
 
 /** A list that grows at its end: values share the array, and each sees its own `length` of it. */
 export interface TokenIds {
@@ -25,6 +33,8 @@ export interface Output {
   readonly ids: TokenIds;
   /** O1. */
   readonly modelFile: string | null;
+  /** Tool calls that were told of as they were written; the last may not be whole. */
+  readonly calls: readonly ToolCall[];
   /** How this choice has ended (`n > 1`). */
   readonly end: ChoiceEnd | null;
   /** May be the beginning of a stop text: said, and in `text` only once that is certain (job.stops.ts). */
@@ -34,7 +44,7 @@ export interface Output {
 }
 
 /** What was said of one choice. */
-export type Choice = Pick<Output, 'text' | 'reasoning' | 'tokens' | 'reasoningTokens' | 'ids' | 'end'>;
+export type Choice = Pick<Output, 'text' | 'reasoning' | 'tokens' | 'reasoningTokens' | 'ids' | 'calls' | 'end'>;
 
 const unbegun = (): Choice => ({
   text: '',
@@ -42,6 +52,7 @@ const unbegun = (): Choice => ({
   tokens: 0,
   reasoningTokens: 0,
   ids: { items: [], length: 0 },
+  calls: [],
   end: null,
 });
 
@@ -79,8 +90,21 @@ function grown(choice: Choice, event: OutputAppended): Choice {
     tokens: choice.tokens + event.tokens,
     reasoningTokens: reasoning ? choice.reasoningTokens + event.tokens : choice.reasoningTokens,
     ids: event.ids === undefined ? choice.ids : joined(choice.ids, event.ids),
+    calls: event.call === undefined ? choice.calls : callsWith(choice.calls, event.call),
     end: event.end ?? choice.end,
   };
+}
+
+/** The calls with the next piece of one of them; a piece that cannot follow changes nothing. */
+export function callsWith(
+  calls: readonly ToolCall[],
+  { index, id, name, arguments: more }: CallPiece,
+): readonly ToolCall[] {
+  if (index === calls.length && id !== undefined && name !== undefined)
+    return [...calls, { id, name, arguments: more }];
+  const last = calls.at(-1);
+  if (last === undefined || index !== calls.length - 1 || name !== undefined) return calls;
+  return calls.with(index, { ...last, arguments: last.arguments + more });
 }
 
 export function outputAfter(output: Output, event: JobEvent): Output {

@@ -17,6 +17,13 @@ export function inputOf(json: string): object | null {
   return isObject(ended) ? ended : null;
 }
 
+/** What text that was said of an object lacks to be one; '' when nothing, or no end would help. */
+export function endOf(json: string): string {
+  if (json === '' || parsed(json) !== undefined) return '';
+  const end = missingEnd(json);
+  return isObject(parsed(json + end)) ? end : '';
+}
+
 /** Undefined when it is no JSON. */
 function parsed(json: string): unknown {
   try {

@@ -386,7 +386,7 @@ export class Trial {
     );
     const submitted = events[0]?.[0];
     assert.is(submitted?.type, 'job.submitted');
-    const text = caller.text.replaceAll(': keep-alive\n\n', '');
+    const text = caller.text.replaceAll(/^: .*\n\n/gm, '');
     let before: Position = { epoch: 0, number: 0 };
     let seen = '';
     for (const match of text.matchAll(/^id: (.*)\n.*\n\n/gm)) {

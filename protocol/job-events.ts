@@ -31,6 +31,16 @@ const tokenChance = {
 export const TokenLogprob = Type.Object({ ...tokenChance, top_logprobs: Type.Array(Type.Object(tokenChance)) });
 export type TokenLogprob = Static<typeof TokenLogprob>;
 
+/** The next piece of a tool call's arguments; its first piece has the id and the name. */
+export const CallPiece = Type.Object({
+  /** Counts the calls of the choice, from 0. */
+  index: Count,
+  id: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  arguments: Type.String(),
+});
+export type CallPiece = Static<typeof CallPiece>;
+
 const FinishReason = Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]);
 /** How one choice of several has ended. */
 export const ChoiceEnd = Type.Object({ finishReason: FinishReason, toolCalls: Type.Optional(Type.Array(ToolCall)) });
@@ -211,6 +221,8 @@ export const OutputAppended = Type.Object({
    * where the worker does not (version 1). Absent: nothing is held back any more.
    */
   held: Type.Optional(Type.String()),
+  /** A tool call as it is written; then `text` is empty. The whole calls stand where the choice or the job ends. */
+  call: Type.Optional(CallPiece),
   /** The choice ends with this (`n > 1`); the usage of all of them is in `job.completed`. */
   end: Type.Optional(ChoiceEnd),
 });

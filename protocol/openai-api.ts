@@ -7,7 +7,7 @@
  */
 import { type CodeName, codeOf } from './codes.ts';
 import { beyondContext } from './context-overflow.ts';
-import type { TokenLogprob, ToolCall, Usage } from './job-events.ts';
+import type { CallPiece, TokenLogprob, ToolCall, Usage } from './job-events.ts';
 
 export { type ParsedChatRequest, parseChatRequest } from './openai-api.request.ts';
 
@@ -107,6 +107,8 @@ export interface ChunkWriter {
   readonly reasoning: (text: string) => string;
   /** One whole call; `index` counts the calls of the answer. */
   readonly toolCall: (index: number, call: ToolCall) => string;
+  /** The next piece of a call's arguments; the first has the id and the name. */
+  readonly callPiece: (piece: CallPiece) => string;
   /** Several whole calls in one chunk, counted from 0. */
   readonly toolCalls: (calls: readonly ToolCall[]) => string;
   /** `usage` null: it is told elsewhere. */
@@ -149,6 +151,12 @@ export function chunkWriter(stream: {
     },
     reasoning: withText('reasoning_content'),
     toolCall: (index, call) => withCalls([{ index, ...chatToolCall(call) }]),
+    callPiece: ({ index, id, name, arguments: text }) =>
+      withCalls([
+        id === undefined || name === undefined
+          ? { index, function: { arguments: text } }
+          : { index, ...chatToolCall({ id, name, arguments: text }) },
+      ]),
     toolCalls: calls => withCalls(calls.map((call, index) => ({ index, ...chatToolCall(call) }))),
     finish: (reason, usage) => {
       const counts =

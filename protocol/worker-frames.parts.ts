@@ -49,6 +49,14 @@ const tokenChance = {
 /** Version 2: a token of a text and how likely it was. */
 export const WireLogprob = Type.Object({ ...tokenChance, top_logprobs: Type.Array(Type.Object(tokenChance)) });
 
+/** Version 2: the next piece of a tool call's arguments; its first piece has the id and the name. */
+export const WireCallPiece = Type.Object({
+  index: Int,
+  id: Type.Optional(Type.String()),
+  name: Type.Optional(Type.String()),
+  arguments: Type.String(),
+});
+
 /** Version 2: how one choice of several has ended. */
 export const WireChoiceEnd = Type.Object({
   finish_reason: Type.Union([Type.Literal('stop'), Type.Literal('length'), Type.Literal('tool_calls')]),
@@ -117,6 +125,8 @@ const resumed = {
   tokens: Int,
   reasoning_tokens: Int,
   ids: Type.Optional(Type.Array(Int)),
+  /** Tool calls that were told of in pieces, the last of them perhaps not whole. */
+  calls: Type.Optional(Type.Array(Type.Object({ id: Type.String(), name: Type.String(), arguments: Type.String() }))),
   /** This choice is over (`n` above 1). */
   ended: Type.Optional(Type.Boolean()),
 };

@@ -17,6 +17,7 @@ import {
   JobMark,
   Policy,
   Resume,
+  WireCallPiece,
   WireChoiceEnd,
   WireLogprob,
   WireMessage,
@@ -186,6 +187,8 @@ export const Token = Type.Object({
   /** Which choice, of a job with `n` above 1; 0 if absent. */
   choice: Optional(Int),
   logprobs: Optional(Type.Array(WireLogprob)),
+  /** A tool call as it is written; `token` is empty then. Whole calls come at the end all the same. */
+  call: Optional(WireCallPiece),
   /** The choice ends here (`n` above 1). */
   end: Optional(WireChoiceEnd),
 });

@@ -12,6 +12,7 @@ function world(words: readonly string[], options: Partial<AnswerOptions> = {}) {
     detokenize: tokens => tokens.map(token => words[token] ?? '').join(''),
     toolsOffered: true,
     typesOf: () => null,
+    toolNames: new Set(['look_up']),
     startsInThought: false,
     stop: [],
     oneCall: false,
@@ -45,6 +46,36 @@ test('the ids of all pieces are the tokens, and each piece carries those since t
     { kind: 'text', text: ' <tool two', ids: [1, 2] },
     { kind: 'text', text: '!', ids: [3] },
   ]);
+});
+
+test('a call is told as it is written, and its id stays when it moves', () => {
+  const words = ['Hm.', '<tool_call>', '{"name": "look_up", ', '"arguments": {"a', '": "x', 'y"}}', '</tool_call>'];
+  const calls = (w: ReturnType<typeof world>) => w.pieces.flatMap(({ call }) => (call === undefined ? [] : [call]));
+  const w = world(words);
+  w.push();
+  const whole = w.said.finish('stop');
+  assert.equal(whole.toolCalls, [{ id: 'call_1', name: 'look_up', arguments: '{"a":"xy"}' }]);
+  assert.equal(calls(w), [
+    { index: 0, id: 'call_1', name: 'look_up', arguments: '' },
+    { index: 0, arguments: '{' },
+    { index: 0, arguments: '"a":"x' },
+    { index: 0, arguments: 'y"}' },
+  ]);
+  const said = { text: 'Hm.', reasoning: '', calls: [{ id: 'call_9', name: 'look_up', arguments: '{"a":"x' }] };
+  const moved = world(words, { already: said });
+  moved.said.restore([0, 1, 2, 3, 4]);
+  assert.equal(moved.pieces, []);
+  moved.said.push(5);
+  moved.said.push(6);
+  assert.equal(moved.said.finish('stop').toolCalls, [{ id: 'call_9', name: 'look_up', arguments: '{"a":"xy"}' }]);
+  assert.equal(calls(moved), [{ index: 0, arguments: 'y"}' }]);
+});
+
+test('a call that was cut by its length stays cut', () => {
+  const w = world(['<tool_call>{"name": "look_up", "arguments": {"a": "x']);
+  w.push();
+  const { finishReason, toolCalls, text } = w.said.finish('length');
+  assert.equal([finishReason, toolCalls.map(call => call.arguments), text], ['length', ['{"a":"x'], '']);
 });
 
 test('when a token yields two pieces, the first has its id', () => {

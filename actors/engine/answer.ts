@@ -7,7 +7,7 @@
  * the job advances.
  */
 import type { TokenLogprob } from '../../protocol/job-events.ts';
-import type { EngineResult, GeneratedToolCall, Piece } from './engine.ts';
+import type { EngineResult, GeneratedToolCall, Piece, ResumePoint } from './engine.ts';
 import { type Output, outputParser } from './output-parser.ts';
 import { stopStrings } from './stop-strings.ts';
 import { tokenText } from './token-text.ts';
@@ -17,6 +17,7 @@ export interface AnswerOptions {
   readonly detokenize: (tokens: number[], last: number[]) => string;
   readonly toolsOffered: boolean;
   readonly typesOf: TypesOf;
+  readonly toolNames: ReadonlySet<string>;
   readonly startsInThought: boolean;
   readonly stop: readonly string[];
   /** End after the first call. */
@@ -26,7 +27,7 @@ export interface AnswerOptions {
   readonly onPiece: (piece: Piece) => void;
   readonly onToolCall: () => void;
   /** Said before this answer went on elsewhere: not given out again. */
-  readonly already?: { readonly text: string; readonly reasoning: string } | undefined;
+  readonly already?: Pick<ResumePoint, 'text' | 'reasoning' | 'calls'> | undefined;
 }
 
 export interface Answer {
@@ -61,6 +62,9 @@ export function answer(options: AnswerOptions): Answer {
   let over = false;
 
   const { already = { text: '', reasoning: '' } } = options;
+  const callsAlready = already.calls ?? [];
+  /** The call that is being written. */
+  let writing: GeneratedToolCall | null = null;
 
   const give = (kind: Piece['kind'], whole: string): void => {
     const said = whole.slice(Math.max(0, already[kind].length - (kind === 'text' ? text : reasoning).length));
@@ -73,6 +77,32 @@ export function answer(options: AnswerOptions): Answer {
     ids = [];
     lastPieceAt = options.now();
     options.onPiece(piece);
+  };
+
+  /** Nothing of a call that was told of before it moved is told again. */
+  const giveCall = (more: string, begins: boolean): void => {
+    if (writing === null) return;
+    const index = toolCalls.length;
+    const { id, name } = writing;
+    const before = callsAlready[index];
+    const said = more.slice(Math.max(0, (before?.arguments.length ?? 0) - writing.arguments.length));
+    writing = { ...writing, arguments: writing.arguments + more };
+    const isNew = begins && before === undefined;
+    if (!isNew && said === '') return;
+    const call = isNew ? { index, id, name, arguments: said } : { index, arguments: said };
+    const piece = { kind: 'text', text: '', ids, call } as const;
+    ids = [];
+    lastPieceAt = options.now();
+    options.onPiece(piece);
+  };
+
+  /** Text that could have begun a stop string, but a call follows it. */
+  const giveHeld = (): void => {
+    const rest = stops.flush();
+    if (rest.text !== '') give('text', rest.text);
+    if (rest.stopped === null) return;
+    stopped = rest.stopped;
+    over = true;
   };
 
   const take = (outputs: readonly Output[]): void => {
@@ -94,8 +124,20 @@ export function answer(options: AnswerOptions): Answer {
         case 'callBegun':
           options.onToolCall();
           break;
+        case 'callOpened': {
+          giveHeld();
+          if (over) return;
+          const id = callsAlready[toolCalls.length]?.id ?? options.callId(output.form);
+          writing = { id, name: output.name, arguments: '' };
+          giveCall('', true);
+          break;
+        }
+        case 'callArguments':
+          giveCall(output.text, false);
+          break;
         case 'call':
-          toolCalls.push({ id: options.callId(output.form), name: output.name, arguments: output.arguments });
+          if (writing !== null) toolCalls.push(writing);
+          writing = null;
           over = options.oneCall;
           break;
       }
@@ -132,7 +174,7 @@ export function answer(options: AnswerOptions): Answer {
     finish(ended) {
       if (!over) {
         take(parser.push(characters.flush()));
-        take(parser.finish());
+        take(parser.finish(ended === 'length'));
       }
       if (!over) {
         const rest = stops.flush();

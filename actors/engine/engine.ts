@@ -68,6 +68,8 @@ export interface ResumePoint {
   readonly reasoningTokens: number;
   /** All tokens so far, if they are this model's; null: it goes on from the text. */
   readonly ids: readonly number[] | null;
+  /** Calls that were told of; the last may not be whole. */
+  readonly calls?: readonly GeneratedToolCall[] | undefined;
   /** This choice is over. */
   readonly ended?: boolean | undefined;
   /** The choices after the first that have begun. */
@@ -114,9 +116,19 @@ export interface Piece {
   readonly ids: readonly number[];
   /** Of the tokens of this text, and of those that became no text by themselves. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
+  /** The next piece of a tool call; its first has the id and the name. `text` is empty then. */
+  readonly call?: ToolCallPiece | undefined;
   /** Of several; the last piece of each says how it ended. */
   readonly choice?: number | undefined;
   readonly end?: Pick<EngineResult, 'finishReason' | 'toolCalls'> | undefined;
+}
+
+export interface ToolCallPiece {
+  /** Counts the calls of the choice, from 0. */
+  readonly index: number;
+  readonly id?: string | undefined;
+  readonly name?: string | undefined;
+  readonly arguments: string;
 }
 
 export interface PromptProgress {

@@ -36,6 +36,7 @@ export async function runJob(
     detokenize: (ids, last) => model.detokenize(ids as Token[], false, last as Token[]),
     toolsOffered: (job.tools?.length ?? 0) > 0,
     typesOf: typesOf(job.tools ?? []),
+    toolNames: toolNames(job.tools ?? []),
     startsInThought: startsInThought(prompt),
     stop: job.stop ?? [],
     oneCall: job.parallelToolCalls === false,
@@ -124,6 +125,9 @@ function restored(said: Answer, resume: ResumePoint, prompt: string): boolean {
 function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string): Token[] | null {
   return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt)), true) : null;
 }
+
+const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
+  new Set(tools.flatMap(({ function: fn }) => (isRecord(fn) && typeof fn.name === 'string' ? [fn.name] : [])));
 
 /** The types that the schemas of a job's tools name for a parameter. */
 function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {

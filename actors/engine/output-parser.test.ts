@@ -9,13 +9,25 @@ const runs = {
 };
 
 /** What comes out of `chunks`, with neighbours of one kind joined. */
-function parse(chunks: readonly string[], toolsOffered = true, startsInThought = false): Output[] {
-  const parser = outputParser({ toolsOffered, startsInThought, typesOf: () => null });
+function parse(
+  chunks: readonly string[],
+  toolsOffered = true,
+  startsInThought = false,
+  toolNames: ReadonlySet<string> | null = null,
+): Output[] {
+  const parser = outputParser({
+    toolsOffered,
+    startsInThought,
+    toolNames,
+    typesOf: tool => (tool === 'f' ? ['string'] : null),
+  });
   const joined: Output[] = [];
   for (const output of [...chunks.flatMap(chunk => parser.push(chunk)), ...parser.finish()]) {
     const last = joined.at(-1);
     if ((output.kind === 'text' || output.kind === 'reasoning') && last?.kind === output.kind) {
       joined[joined.length - 1] = { kind: output.kind, text: last.text + output.text };
+    } else if (output.kind === 'callArguments' && last?.kind === 'callArguments') {
+      joined[joined.length - 1] = { kind: 'callArguments', text: last.text + output.text };
     } else joined.push(output);
   }
   return joined;
@@ -81,6 +93,42 @@ test('how the text is cut makes no difference (P1)', () => {
     ),
     runs,
   );
+});
+
+test('how a call of a known tool is cut makes no difference, and its pieces are the whole (P1)', () => {
+  fc.assert(
+    fc.property(anyText, fc.array(fc.nat(), { maxLength: 8 }), fc.boolean(), (text, cuts, thought) => {
+      const names = new Set(['f', 'g']);
+      const whole = parse([text], true, thought, names);
+      assert.equal(parse(cut(text, cuts), true, thought, names), whole);
+      assert.equal(parse([...text], true, thought, names), whole);
+      for (const [index, output] of whole.entries()) {
+        if (output.kind !== 'call') continue;
+        const pieces = whole[index - 1];
+        assert.is(pieces?.kind === 'callArguments' ? pieces.text : '', output.arguments);
+        JSON.parse(output.arguments);
+      }
+    }),
+    runs,
+  );
+});
+
+test('what is wrong with a call of a known tool is put right, and none of it is shown as text', () => {
+  const names = new Set(['f']);
+  for (const [text, args] of [
+    ['<tool_call>{"name": "f", "arguments": {"a": 1}</tool_call>', { a: 1 }],
+    ['<tool_call>{"name": "f", "arguments": {"a": 1}}}</tool_call>', { a: 1 }],
+    ['<tool_call>{"name": "f", "arguments": {"a": "line 1\nline 2"}}</tool_call>', { a: 'line 1\nline 2' }],
+    ['<tool_call>{"name": "f", "arguments": {"a": True, "b": None,}}</tool_call>', { a: true, b: null }],
+    ['<tool_call>{"name": "f", "arguments": {"a": 1, b: 2}}</tool_call>', { a: 1 }],
+    ['<tool_call>{"name": "f", "arguments": {"a": [1, {"b": "c', { a: [1, { b: 'c' }] }],
+    ['<tool_call>{"name": "f", "arguments": {"a": 1}, "id": 7}</tool_call>', { a: 1 }],
+    ['<tool_call><function=f><parameter=a>1</function></tool_call>', { a: '1' }],
+  ] as const) {
+    const outputs = parse([...text], true, false, names);
+    assert.equal(callsOf(outputs), [['f', args]], text);
+    assert.is(textOf(outputs), '', text);
+  }
 });
 
 test('text in which there is no call comes out unchanged, tags and all (P3)', () => {

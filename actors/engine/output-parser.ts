@@ -6,22 +6,36 @@
  *
  * P1. How the text is cut into pieces makes no difference to what comes out.
  * P2. Whatever could be the beginning of a tag is held back, so no part of a tag is given out and nothing is lost.
- * P3. What turns out to be no call is given out as text, unchanged. So tags in prose or code survive.
+ * P3. What turns out to be no call is given out as text, unchanged. So tags in prose or code survive. What names a tool
+ *     that was offered is a call: its arguments are told while they are written, and put right if they break.
  * P4. Calls are looked for only if tools were offered, and a thought only at the very beginning.
  * P5. White space around calls is dropped, but what stood between two texts is kept; one line break inside each end of
  *     a thought and all white space after it are dropped.
  */
-import { type CallReader, callReader, type Opening, openings, type TypesOf } from './tool-call-text.ts';
+import {
+  type CallForm,
+  type CallReader,
+  type CallSoFar,
+  callingReader,
+  type ToolsOffered,
+  type TypesOf,
+  toolCallOpening,
+  toolCallReader,
+} from './tool-call-text.ts';
 
 export type Output =
   | { readonly kind: 'text' | 'reasoning'; readonly text: string }
   /** A call begins to show (it may still turn out to be none). */
   | { readonly kind: 'callBegun' }
-  | { readonly kind: 'call'; readonly form: 'json' | 'text'; readonly name: string; readonly arguments: string };
+  /** A call, for certain. Its arguments follow in pieces, then the whole of it as `call`. */
+  | { readonly kind: 'callOpened'; readonly form: CallForm; readonly name: string }
+  | { readonly kind: 'callArguments'; readonly text: string }
+  | { readonly kind: 'call'; readonly form: CallForm; readonly name: string; readonly arguments: string };
 
 export interface OutputParser {
   push(text: string): Output[];
-  finish(): Output[];
+  /** `cut`: the answer did not end by itself. A call that is open then ends as it is. */
+  finish(cut?: boolean): Output[];
   readonly inThought: boolean;
 }
 
@@ -30,17 +44,37 @@ export interface OutputParserOptions {
   /** The prompt opened the thought already. */
   readonly startsInThought: boolean;
   readonly typesOf: TypesOf;
+  /** Names of the tools; null: unknown, so that no call is certain before its end. */
+  readonly toolNames?: ReadonlySet<string> | null;
 }
+
+interface Opening {
+  readonly mark: string;
+  readonly reader: (tools: ToolsOffered) => CallReader;
+}
+const openings: readonly Opening[] = [
+  { mark: toolCallOpening, reader: toolCallReader },
+  { mark: '[Calling tool:', reader: callingReader },
+];
+const openingMarks = openings.map(({ mark }) => mark);
 
 const thinkOpen = '<think>';
 const thinkClose = '</think>';
 
-export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputParserOptions): OutputParser {
+export function outputParser({
+  toolsOffered,
+  startsInThought,
+  typesOf,
+  toolNames = null,
+}: OutputParserOptions): OutputParser {
+  const tools: ToolsOffered = { typesOf, isOffered: name => toolNames?.has(name) === true };
   let phase: 'opening' | 'thought' | 'resuming' | 'answer' | 'call' = startsInThought ? 'thought' : 'opening';
   /** Text not decided yet. */
   let held = '';
   let thoughtIsNew = true;
-  let open: { readonly opening: Opening; readonly read: CallReader } | null = null;
+  let open: { readonly opening: string; readonly read: CallReader } | null = null;
+  /** Characters of the open call's arguments that are told; null before it is certain. */
+  let told: number | null = null;
   /** White space that stood before the open call. */
   let spaceBefore = '';
   /** White space to put between the text before the last call and the text after it; null = no call since. */
@@ -112,13 +146,14 @@ export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputP
           const words = before.trimEnd();
           say(words);
           spaceBefore = before.slice(words.length);
-          held = held.slice(next.at + next.opening.length);
-          open = { opening: next.opening, read: callReader(next.opening, typesOf) };
+          held = held.slice(next.at + next.opening.mark.length);
+          open = { opening: next.opening.mark, read: next.opening.reader(tools) };
           phase = 'call';
           return true;
         }
         let certain = held.length;
-        if (toolsOffered && !ended) certain = held.slice(0, held.length - tagStart(held, openings)).trimEnd().length;
+        if (toolsOffered && !ended)
+          certain = held.slice(0, held.length - tagStart(held, openingMarks)).trimEnd().length;
         // White space at the end belongs to the text, unless it only follows a call.
         say(held.slice(0, certain));
         held = held.slice(certain);
@@ -129,9 +164,15 @@ export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputP
         const reading = open.read(held, ended);
         if (reading.kind === 'more') {
           if (reading.begun) begin();
+          if (reading.call !== undefined) tell(reading.call);
           return false;
         }
         phase = 'answer';
+        if (reading.kind === 'end') {
+          held = held.slice(reading.length);
+          open = null;
+          return true;
+        }
         if (reading.kind === 'none') {
           if (reading.begun) begin();
           const opened = spaceBefore + open.opening;
@@ -140,10 +181,15 @@ export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputP
           return true;
         }
         begin();
-        out.push({ kind: 'call', form: reading.form, name: reading.name, arguments: reading.arguments });
+        whole(reading);
         gap ??= spaceBefore;
         held = held.slice(reading.length);
-        open = null;
+        if (reading.then === undefined) open = null;
+        else {
+          open = { opening: '', read: reading.then };
+          spaceBefore = '';
+          phase = 'call';
+        }
         return true;
       }
     }
@@ -154,6 +200,29 @@ export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputP
     if (begun) return;
     begun = true;
     out.push({ kind: 'callBegun' });
+  };
+
+  const tell = ({ form, name, arguments: written }: CallSoFar): void => {
+    if (told === null) out.push({ kind: 'callOpened', form, name });
+    const text = written.slice(told ?? 0);
+    if (text !== '') out.push({ kind: 'callArguments', text });
+    told = written.length;
+  };
+
+  const whole = (call: CallSoFar): void => {
+    tell(call);
+    out.push({ kind: 'call', form: call.form, name: call.name, arguments: call.arguments });
+    told = null;
+  };
+
+  /** What of a call was written when the answer was cut. */
+  const cutCall = (): void => {
+    const reading = open?.read(held, false);
+    if (reading?.kind !== 'more' || !reading.begun) return;
+    if (reading.call !== undefined) whole(reading.call);
+    held = '';
+    open = null;
+    phase = 'answer';
   };
 
   const run = (ended: boolean): Output[] => {
@@ -170,7 +239,10 @@ export function outputParser({ toolsOffered, startsInThought, typesOf }: OutputP
       held += text;
       return run(false);
     },
-    finish: () => run(true),
+    finish(cut = false) {
+      if (cut && phase === 'call') cutCall();
+      return run(true);
+    },
     get inThought() {
       return phase === 'thought';
     },
@@ -194,7 +266,7 @@ function tagStart(text: string, tags: readonly string[]): number {
 function firstOpening(text: string): { readonly at: number; readonly opening: Opening } | null {
   let first: { readonly at: number; readonly opening: Opening } | null = null;
   for (const opening of openings) {
-    const at = text.indexOf(opening);
+    const at = text.indexOf(opening.mark);
     if (at !== -1 && (first === null || at < first.at)) first = { at, opening };
   }
   return first;

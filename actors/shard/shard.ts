@@ -555,7 +555,7 @@ function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly F
 /** What the next worker is told of the answer so far. */
 function resumeOf({ output, state: { context } }: Job): Resume {
   const resumed = (choice: Choice): Omit<Resume, 'others'> => {
-    const { text, reasoning, tokens, reasoningTokens, end } = choice;
+    const { text, reasoning, tokens, reasoningTokens, calls, end } = choice;
     const ids = idsFor(output, context.modelFile, choice);
     return {
       text,
@@ -563,6 +563,7 @@ function resumeOf({ output, state: { context } }: Job): Resume {
       tokens,
       reasoning_tokens: reasoningTokens,
       ...(ids === null ? {} : { ids }),
+      ...(calls.length === 0 ? {} : { calls: [...calls] }),
       ...(end === null ? {} : { ended: true }),
     };
   };

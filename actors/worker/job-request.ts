@@ -37,11 +37,12 @@ const resumePoint = ({ others, ...first }: Resume): ResumePoint => ({
   others: others?.map(choicePoint),
 });
 
-const choicePoint = ({ text, reasoning, tokens, reasoning_tokens, ids, ended }: Omit<Resume, 'others'>) => ({
+const choicePoint = ({ text, reasoning, tokens, reasoning_tokens, ids, calls, ended }: Omit<Resume, 'others'>) => ({
   text,
   reasoning,
   tokens,
   reasoningTokens: reasoning_tokens,
   ids: ids ?? null,
+  calls,
   ended,
 });

@@ -90,7 +90,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
 
   const isCurrent = (jobId: string, job: RunningJob): boolean => running.get(jobId) === job;
 
-  const say = (jobId: string, job: RunningJob, { kind, text, ids, choice = 0, logprobs, end }: Piece): void => {
+  const say = (jobId: string, job: RunningJob, { kind, text, ids, choice = 0, logprobs, call, end }: Piece): void => {
     const reasoning = kind === 'reasoning' ? { reasoning: true } : {};
     if (version() === 1) {
       if (text !== '') send({ type: 'token', job_id: jobId, token: text, ...reasoning });
@@ -107,6 +107,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
       ids: [...ids],
       ...(choice === 0 ? {} : { choice }),
       ...(logprobs === undefined ? {} : { logprobs: [...logprobs] }),
+      ...(call === undefined ? {} : { call: wirePiece(call) }),
       ...(end === undefined ? {} : { end: wireEnd(end) }),
     };
     job.tail.push(frame);
@@ -317,6 +318,13 @@ const wireEnd = ({ finishReason, toolCalls }: NonNullable<Piece['end']>): NonNul
   ...(toolCalls.length === 0
     ? {}
     : { tool_calls: toolCalls.map(({ id, name, arguments: args }) => wireCall(id, name, args)) }),
+});
+
+const wirePiece = ({ index, id, name, arguments: text }: NonNullable<Piece['call']>) => ({
+  index,
+  ...(id === undefined ? {} : { id }),
+  ...(name === undefined ? {} : { name }),
+  arguments: text,
 });
 
 const wireCall = (id: string, name: string, args: string) =>

@@ -1,0 +1,153 @@
+/**
+ * A call written with tags, a parameter in each: `<function=NAME> <parameter=KEY>VALUE</parameter>… </function>`.
+ *
+ * A parameter that can only be text is given out as it is written; any other when it is whole, because what it is shows
+ * only then. Of a parameter that comes twice, the first counts.
+ */
+import { type CallReader, more, none, parseJson, type ToolsOffered, type TypesOf } from './tool-call-text.ts';
+
+const valueEnd = '</parameter>';
+
+/** `closing` may stand behind the block, and belongs to it then. */
+export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: string): CallReader {
+  let head: RegExpExecArray | null = null;
+  let name = '';
+  let at = 0;
+  let args = objectWriter();
+  let key: string | null = null;
+  /** Of the open value: how much of it is written. */
+  let given = 0;
+  let start = 0;
+  let over = false;
+
+  /** Takes the next part; false when more text is needed. */
+  const step = (text: string, ended: boolean): boolean => {
+    if (key === null) {
+      const rest = text.slice(at);
+      const next = /<parameter=([^>\n]+)>|<\/function>/.exec(rest);
+      if (next === null) {
+        // What stands between the tags is layout.
+        const tag = rest.lastIndexOf('<');
+        at += tag === -1 ? rest.length : tag;
+        if (ended) over = true;
+        return false;
+      }
+      at += next.index + next[0].length;
+      if (next[1] === undefined) over = true;
+      else {
+        key = next[1].trim();
+        start = at;
+        given = 0;
+      }
+      return !over;
+    }
+    const isText = textOnly(typesOf(name, key));
+    const rest = text.slice(start);
+    // A value whose end was forgotten ends with the call.
+    const end = /<\/parameter>|<\/function>\s*<\/tool_call>/.exec(rest);
+    if (end === null && !ended) {
+      if (!isText) return false;
+      const sure = rest
+        .slice(0, rest.length - heldBack(rest))
+        .replace(/^\r?\n/, '')
+        .replace(/[\ud800-\udbff]$/, '');
+      if (rest === '' || rest === '\r' || sure.length <= given) return false;
+      if (given === 0) args.openText(key);
+      args.text(sure.slice(given));
+      given = sure.length;
+      return false;
+    }
+    const raw = end === null ? rest : rest.slice(0, end.index);
+    const value = raw.replace(/^\r?\n/, '').replace(/\r?\n$/, '');
+    if (isText) {
+      if (given === 0) args.openText(key);
+      args.text(value.slice(given));
+      args.closeText();
+    } else args.value(key, parameterValue(value, typesOf(name, key)));
+    key = null;
+    at = end === null ? text.length : start + end.index + (end[0] === valueEnd ? valueEnd.length : 0);
+    return true;
+  };
+
+  return (text, ended) => {
+    if (head === null) {
+      head = /^\s*<function=([^>\n]{1,256})>/.exec(text);
+      if (head === null) return ended || /^\s*<function=[^>]*[>\n]/.test(text) ? none(true) : more(true);
+      name = (head[1] ?? '').trim();
+      at = head[0].length;
+      args = objectWriter();
+    }
+    if (name === '') return none(true);
+    const offered = isOffered(name);
+    while (!over && step(text, ended)) {
+      // Each step takes a tag.
+    }
+    const call = { form: 'text', name, arguments: args.written } as const;
+    if (!over) return { ...more(true), ...(offered ? { call } : {}) } as ReturnType<CallReader>;
+    const rest = text.slice(at);
+    const space = rest.length - rest.trimStart().length;
+    const after = rest.slice(space);
+    const whole = { kind: 'call', ...call, arguments: `${args.written}}` } as const;
+    if (after.startsWith(closing)) return { ...whole, length: at + space + closing.length };
+    if (!closing.startsWith(after)) return { ...whole, length: at };
+    if (ended) return { ...whole, length: text.length };
+    return { ...more(true), ...(offered ? { call } : {}) } as ReturnType<CallReader>;
+  };
+}
+
+const textOnly = (types: readonly string[] | null): boolean => types?.length === 1 && types[0] === 'string';
+
+/** Length of the end of a value that may not belong to it: the line break before its closing tags, and these. */
+function heldBack(text: string): number {
+  const last = text.lastIndexOf('<');
+  const former = last > 0 ? text.lastIndexOf('<', last - 1) : -1;
+  const from = [former, last].find(at => at !== -1 && mayEnd(text.slice(at))) ?? text.length;
+  return text.length - from + (/\r?\n?$/.exec(text.slice(0, from))?.[0].length ?? 0);
+}
+
+const mayEnd = (tail: string): boolean =>
+  valueEnd.startsWith(tail) || '</function></tool_call>'.startsWith(tail.replace(/^(<\/function>)\s+/, '$1'));
+
+/** An object, a parameter after the other. */
+function objectWriter() {
+  const known = new Set<string>();
+  let written = '{';
+  let mute = false;
+  const begin = (key: string): void => {
+    mute = known.has(key);
+    known.add(key);
+    if (!mute) written += `${written === '{' ? '' : ','}${JSON.stringify(key)}:`;
+  };
+  const say = (text: string): void => {
+    if (!mute) written += text;
+  };
+  return {
+    get written() {
+      return written;
+    },
+    openText(key: string) {
+      begin(key);
+      say('"');
+    },
+    text: (text: string) => say(JSON.stringify(text).slice(1, -1)),
+    closeText: () => say('"'),
+    value(key: string, value: unknown) {
+      begin(key);
+      say(JSON.stringify(value));
+    },
+  };
+}
+
+/**
+ * A value between tags. The line breaks beside the tags are layout; the rest is kept, indentation included. Text that the
+ * schema calls a number, a boolean or null becomes one; objects and arrays are read unless the schema wants a string.
+ */
+export function parameterValue(text: string, types: ReturnType<TypesOf>): unknown {
+  if (textOnly(types)) return text;
+  const value = parseJson(text);
+  if (value === undefined) return text;
+  if (typeof value === 'object' && value !== null) return value;
+  const type = value === null ? 'null' : typeof value;
+  const allowed = types?.includes(type) || (Number.isInteger(value) && types?.includes('integer'));
+  return allowed && type !== 'string' ? value : text;
+}
