@@ -69,6 +69,13 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       silentMs: config.deadWorkerTimeoutMs,
       modelDefault: config.policy.model,
       strictParams: config.strictParams,
+      tools: {
+        allowed: config.allowedTools,
+        credentials: config.toolCredentials,
+        roundsMax: config.toolRounds,
+        callMs: config.toolTimeoutMs,
+        graceMs: config.redialGraceMs,
+      },
     },
     {
       clock: realClock,

@@ -87,6 +87,11 @@ export function showMessage(answer: MessageAnswer, event: JobEvent, opened: bool
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'toolRound.started':
+    case 'toolCall.started':
+    case 'toolCall.returned':
+    case 'toolCall.finished':
+    case 'toolRound.finished':
       return [answer, nothing];
   }
 }

@@ -98,6 +98,11 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'toolRound.started':
+    case 'toolCall.started':
+    case 'toolCall.returned':
+    case 'toolCall.finished':
+    case 'toolRound.finished':
       return [answer, nothing];
   }
 }

@@ -59,6 +59,11 @@ export function showCompletion(answer: CompletionAnswer, event: JobEvent, opened
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'toolRound.started':
+    case 'toolCall.started':
+    case 'toolCall.returned':
+    case 'toolCall.finished':
+    case 'toolRound.finished':
       return [answer, nothing];
   }
 }

@@ -43,6 +43,11 @@ export function showEmbeddings(answer: EmbeddingAnswer, event: JobEvent, opened:
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'toolRound.started':
+    case 'toolCall.started':
+    case 'toolCall.returned':
+    case 'toolCall.finished':
+    case 'toolRound.finished':
       return [answer, { kind: 'nothing' }];
   }
 }

@@ -88,6 +88,11 @@ export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: bo
     case 'job.adopted':
     case 'job.requeued':
     case 'job.orphaned':
+    case 'toolRound.started':
+    case 'toolCall.started':
+    case 'toolCall.returned':
+    case 'toolCall.finished':
+    case 'toolRound.finished':
       return [answer, nothing];
   }
 }

@@ -8,6 +8,7 @@
 import { closeCodes } from '../protocol/codes.ts';
 import { featuresIn } from '../protocol/features.ts';
 import type { JobMark } from '../protocol/worker-frames.parts.ts';
+import type { ToolsCapabilities } from '../protocol/worker-frames.tools.ts';
 import {
   agreedVersion,
   type ConfigFrame,
@@ -15,7 +16,14 @@ import {
   type StatusFrame,
   type WorkerFrame,
 } from '../protocol/worker-frames.ts';
-import type { Announced, ConnectionAction, ConnectionEvent, KeyVerdict, TimerName } from './connection.events.ts';
+import type {
+  Announced,
+  ConnectionAction,
+  ConnectionEvent,
+  KeyVerdict,
+  TimerName,
+  ToolsAnnounced,
+} from './connection.events.ts';
 import { type Connection, evolve, isClosed, stateOf } from './connection.ts';
 import { differs, isPending } from './worker-policy.ts';
 
@@ -112,6 +120,7 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
     case 'heartbeat':
       return [{ type: 'heartbeat.received', at }];
     case 'config':
+      if (state === 'serving') return [{ type: 'frame.ignored', at, frame: frame.type, why: 'it serves tools' }];
       return configured(connection, announcedIn(frame), at);
     case 'status':
       return reported(connection, frame, at);
@@ -119,6 +128,9 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
       const { count_id: countId, input_tokens: tokens = null } = frame;
       return [{ type: 'count.received', at, countId: short(countId), tokens }];
     }
+    case 'tools_changed':
+      if (state === 'serving') return [{ type: 'tools.changed', at, tools: toolsIn(frame.tools_capabilities, []) }];
+      return [{ type: 'frame.ignored', at, frame: frame.type, why: 'it is not serving tools' }];
     case 'hello':
       return [{ type: 'frame.ignored', at, frame: frame.type, why: 'said before' }];
     default:
@@ -129,24 +141,26 @@ function received(connection: Connection, frame: WorkerFrame, at: number): Conne
 function helloReceived(frame: HelloFrame, at: number): ConnectionEvent {
   const protocol = agreedVersion(frame.protocol_version);
   const two = protocol >= 2;
+  const tools = frame.worker_type === 'tools';
   return {
     type: 'hello.received',
     at,
-    role: frame.worker_type === 'tools' ? 'tools' : 'admin',
+    role: tools ? 'tools' : 'admin',
     key: frame.gpu_key,
     protocol,
     instance: two && frame.instance_id !== undefined && frame.instance_id !== '' ? short(frame.instance_id) : null,
     announced: announcedIn(frame),
     loading: two && frame.ready === false,
-    claims: two && frame.instance_id !== undefined ? (frame.jobs ?? []).slice(0, claimsMax) : [],
+    claims: two && !tools && frame.instance_id !== undefined ? (frame.jobs ?? []).slice(0, claimsMax) : [],
+    tools: tools ? toolsIn(frame.tools_capabilities, two ? (frame.tool_jobs ?? []) : []) : null,
   };
 }
 
 function judged(connection: Connection, verdict: KeyVerdict, at: number): ConnectionEvent[] {
   const { role, held, announced } = connection.state.context;
   if (verdict !== 'right') return [{ type: 'key.refused', at, verdict }];
-  if (role === 'tools') return [{ type: 'key.refused', at, verdict: 'unsupported' }];
   const accepted = { type: 'key.accepted', at } as const;
+  if (role === 'tools') return [accepted];
   if (connection.state.context.claims.length > 0) return [accepted];
   if (held !== null) return [accepted, ...configured(connection, held, at)];
   return announced === null ? [accepted] : [accepted, ...modelChecked(connection, announced, at)];
@@ -177,6 +191,8 @@ function reported(connection: Connection, frame: StatusFrame, at: number): Conne
   };
   const events: ConnectionEvent[] = [{ type: 'status.received', at, status }];
   if (stateOf(connection) === 'draining') return events;
+  if (stateOf(connection) === 'serving')
+    return state === 'draining' ? [...events, { type: 'drain.began', at, by: 'worker' }] : events;
   const { loading } = connection.state.context;
   if (state === 'draining') events.push({ type: 'drain.began', at, by: 'worker' });
   else if (state === 'ready' && loading) events.push({ type: 'worker.readied', at });
@@ -255,6 +271,21 @@ function announcedIn({ capabilities, model_file: modelFile, features }: HelloFra
     modelFile: modelFile === undefined || modelFile === '' ? null : short(modelFile),
     // A worker of version 1 knows one of these, by another word and in another place.
     features: featuresIn(features ?? (capabilities.model_capabilities?.includes('vision') ? ['images'] : [])),
+  };
+}
+
+/** A worker of version 1 does not say how many calls it can take, and takes all. */
+const toolSlotsDefault = 64;
+const toolsMax = 1024;
+
+function toolsIn(capabilities: ToolsCapabilities | undefined, held: readonly string[]): ToolsAnnounced {
+  const { tools = [], definitions = [], slots = 0 } = capabilities ?? {};
+  const names = new Set(tools.slice(0, toolsMax).filter(name => name !== '' && name.length <= 256));
+  return {
+    tools: [...names],
+    definitions: definitions.filter(({ name }) => names.has(name)),
+    slots: slots > 0 ? Math.min(slots, toolsMax) : toolSlotsDefault,
+    held: held.slice(0, claimsMax),
   };
 }
 

@@ -3,7 +3,7 @@
  * limits it lives by. Not logged: data of the same style as job events, so that it can be tested and moved the same way.
  */
 import type { Feature } from '../protocol/features.ts';
-import type { WorkerOffer } from '../protocol/shard-messages.ts';
+import type { ToolsOffer, WorkerOffer } from '../protocol/shard-messages.ts';
 import type { JobMark, Policy } from '../protocol/worker-frames.parts.ts';
 import type { RouterFrame, StatusFrame } from '../protocol/worker-frames.ts';
 
@@ -48,6 +48,9 @@ export interface Announced {
   readonly features: readonly Feature[];
 }
 
+/** What a tools worker said of its tools, cut likewise. */
+export type ToolsAnnounced = Pick<ToolsOffer, 'tools' | 'definitions' | 'slots' | 'held'>;
+
 export interface ConnectionContext {
   readonly workerId: string;
   readonly remote: string;
@@ -63,6 +66,8 @@ export interface ConnectionContext {
   readonly held: Announced | null;
   /** Jobs that it held when it dialled in, until they are claimed. */
   readonly claims: readonly JobMark[];
+  /** Of a tools worker. */
+  readonly tools: ToolsAnnounced | null;
   /** It says that its model is not loaded. */
   readonly loading: boolean;
   /** Instant of the last event that changed the state: deadlines count from it. */
@@ -86,19 +91,17 @@ export type ConnectionTurn =
       readonly announced: Announced;
       readonly loading: boolean;
       readonly claims: readonly JobMark[];
+      readonly tools: ToolsAnnounced | null;
     }
+  /** The tools of a tools worker are these from now on. */
+  | { readonly type: 'tools.changed'; readonly at: number; readonly tools: ToolsAnnounced }
   /** Its claims are answered: these it goes on with. */
   | { readonly type: 'claims.answered'; readonly at: number; readonly jobs: readonly JobMark[] }
   /** It came before the verdict on the key and is obeyed after it. */
   | { readonly type: 'config.held'; readonly at: number; readonly announced: Announced }
   | { readonly type: 'config.received'; readonly at: number; readonly announced: Announced }
   | { readonly type: 'key.accepted'; readonly at: number }
-  /** `unsupported`: the key is right, but this router has no work for such a worker. */
-  | {
-      readonly type: 'key.refused';
-      readonly at: number;
-      readonly verdict: Exclude<KeyVerdict, 'right'> | 'unsupported';
-    }
+  | { readonly type: 'key.refused'; readonly at: number; readonly verdict: Exclude<KeyVerdict, 'right'> }
   | { readonly type: 'worker.settled'; readonly at: number }
   | { readonly type: 'worker.unreadied'; readonly at: number }
   | { readonly type: 'worker.readied'; readonly at: number }
@@ -140,6 +143,8 @@ export type ConnectionAction =
     }
   | { readonly type: 'offerWorker'; readonly params: { readonly offer: WorkerOffer } }
   | { readonly type: 'withdrawWorker'; readonly params: Readonly<Record<string, never>> }
+  | { readonly type: 'offerTools'; readonly params: { readonly offer: ToolsOffer } }
+  | { readonly type: 'withdrawTools'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'armTimer'; readonly params: { readonly name: TimerName; readonly at: number } }
   | { readonly type: 'disarmTimer'; readonly params: { readonly name: TimerName } }
   | {

@@ -13,10 +13,7 @@ export interface HandshakeRefusal {
   readonly close: { readonly code: number; readonly reason: string };
 }
 
-export function refusalOf(
-  role: 'admin' | 'tools',
-  verdict: 'wrong' | 'busy' | 'unconfigured' | 'unsupported',
-): HandshakeRefusal {
+export function refusalOf(role: 'admin' | 'tools', verdict: 'wrong' | 'busy' | 'unconfigured'): HandshakeRefusal {
   switch (verdict) {
     case 'wrong': {
       const close = { code: closeCodes.badKey, reason: 'wrong key' };
@@ -40,10 +37,5 @@ export function refusalOf(
         close: { code: closeCodes.badKey, reason: `${name} is not set` },
       };
     }
-    case 'unsupported':
-      return {
-        frame: { type: 'error', error: `this router has no work for ${role} workers` },
-        close: { code: closeCodes.normal, reason: `no work for ${role} workers` },
-      };
   }
 }

@@ -387,8 +387,9 @@ test('a tools worker is told which setting is missing', () => {
   assert.match(JSON.stringify(frames(live([asTools, judge('unconfigured')]).actions)), 'AUXOT_TOOLS_KEY_HASH');
   assert.match(JSON.stringify(frames(live([asTools, judge('wrong')]).actions)), 'authentication failed');
   const { actions, connection } = live([asTools, judge('right')]);
-  assert.equal(offers(actions), []);
-  assert.is(stateOf(connection), 'closed');
+  assert.equal(offers(actions), [], 'it gets no jobs');
+  assert.is(stateOf(connection), 'serving');
+  assert.equal(actions.filter(({ type }) => type === 'offerTools').length, 1);
 });
 
 test('N17, S1: no hello in time, or one too large, closes without a reply', () => {

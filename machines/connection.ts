@@ -10,6 +10,8 @@
  *   From checkingKey a worker of version 2 goes straight to ready, and one that announced no model yet to waiting; one
  *   that comes back with jobs goes through claiming, until each of them has said whether it goes on with this worker.
  *
+ *   A tools worker goes from checkingKey to serving, where its tools are offered, and from there to draining.
+ *
  * C1. The worker is offered to the queue exactly while it is ready.
  * C2. A worker whose backend or model is `pending`, or that says it is not ready, is never ready here.
  * C3. Nothing but a close is sent before the hello, and no job is offered before `hello_ack`.
@@ -24,7 +26,7 @@
  * Liveness is the front's to judge: only it sees the bytes and the pongs.
  */
 import { assign, type SnapshotFrom, setup } from 'xstate';
-import type { WorkerOffer } from '../protocol/shard-messages.ts';
+import type { ToolsOffer, WorkerOffer } from '../protocol/shard-messages.ts';
 import type { HelloAckFrame } from '../protocol/worker-frames.ts';
 import {
   type Announced,
@@ -60,6 +62,7 @@ const nowhere: ConnectionContext = {
   announced: null,
   held: null,
   claims: [],
+  tools: null,
   loading: false,
   changedAt: 0,
 };
@@ -73,6 +76,9 @@ const machine = setup({
     claimJobs: (_, _params: Params<'claimJobs'>) => undefined,
     offerWorker: (_, _params: Params<'offerWorker'>) => undefined,
     withdrawWorker: (_, _params: Params<'withdrawWorker'>) => undefined,
+    offerTools: (_, _params: Params<'offerTools'>) => undefined,
+    withdrawTools: (_, _params: Params<'withdrawTools'>) => undefined,
+    adoptTools: assign(({ event }) => (event.type === 'tools.changed' ? { tools: event.tools } : {})),
     armTimer: (_, _params: Params<'armTimer'>) => undefined,
     disarmTimer: (_, _params: Params<'disarmTimer'>) => undefined,
     touch: assign({ changedAt: ({ event }) => event.at }),
@@ -93,6 +99,8 @@ const arm = (name: TimerName, ms: (limits: ConnectionLimits) => number) =>
   }) as const;
 const disarm = (name: TimerName) => ({ type: 'disarmTimer', params: { name } }) as const;
 const offer = { type: 'offerWorker', params: ({ context }: Given) => ({ offer: offerOf(context) }) } as const;
+const offerTools = { type: 'offerTools', params: ({ context }: Given) => ({ offer: toolsOf(context) }) } as const;
+const withdrawTools = { type: 'withdrawTools', params: {} } as const;
 const withdraw = { type: 'withdrawWorker', params: {} } as const;
 const acknowledge = { type: 'sendFrame', params: { frame: { type: 'config_ack', success: true } } } as const;
 const tellDrain = { type: 'sendFrame', params: { frame: { type: 'drain' } } } as const;
@@ -103,6 +111,14 @@ const claim = {
 const greet = {
   type: 'sendFrame',
   params: ({ context }: Given) => ({ frame: helloAck(context) }),
+} as const;
+
+const greetTools = {
+  type: 'sendFrame',
+  params: ({ context: { workerId, protocol, limits } }: Given) => {
+    const two = protocol >= 2 ? { protocol_version: protocol, ack_interval_ms: limits.ackIntervalMs } : {};
+    return { frame: { type: 'hello_ack', success: true, gpu_id: workerId, ...two } as const };
+  },
 } as const;
 
 const greetAgain = {
@@ -165,13 +181,14 @@ export const connectionMachine = machine.createMachine({
         'hello.received': {
           target: 'checkingKey',
           actions: [
-            assign(({ event: { at, role, protocol, instance, announced, loading, claims } }) => ({
+            assign(({ event: { at, role, protocol, instance, announced, loading, claims, tools } }) => ({
               role,
               protocol,
               instance,
               announced,
               loading,
               claims,
+              tools,
               changedAt: at,
             })),
             { type: 'checkKey', params: ({ event: { role, key } }) => ({ role, key }) },
@@ -186,6 +203,7 @@ export const connectionMachine = machine.createMachine({
         ...ends,
         'config.held': { actions: assign({ held: ({ event }) => event.announced }) },
         'key.accepted': [
+          { guard: ({ context }) => context.role === 'tools', target: 'serving', actions: ['touch', greetTools] },
           { guard: ({ context }) => context.claims.length > 0, target: 'claiming', actions: 'touch' },
           { guard: ({ context }) => !isAble(context), target: 'waiting', actions: ['touch', greet] },
           { guard: ({ context }) => context.protocol < 2, target: 'settling', actions: ['touch', greet] },
@@ -254,6 +272,15 @@ export const connectionMachine = machine.createMachine({
           { actions: 'markLoaded' },
         ],
         'worker.unreadied': { actions: 'markLoading' },
+        'drain.began': drains,
+      },
+    },
+    serving: {
+      entry: offerTools,
+      exit: withdrawTools,
+      on: {
+        ...ends,
+        'tools.changed': { actions: ['adoptTools', offerTools] },
         'drain.began': drains,
       },
     },
@@ -350,6 +377,12 @@ export function offerOf({ announced, policy, limits, protocol, instance }: Conne
     ...(announced === null || announced.features.length === 0 ? {} : { features: announced.features }),
   };
 }
+
+const toolsOf = ({ protocol, instance, tools }: ConnectionContext): ToolsOffer => ({
+  protocol: Math.max(1, protocol),
+  ...(instance === null ? {} : { workerInstance: instance }),
+  ...(tools ?? { tools: [], definitions: [], slots: 0, held: [] }),
+});
 
 function turned(connection: Connection, event: ConnectionTurn): [Connection, ConnectionAction[]] {
   const before = stateOf(connection);

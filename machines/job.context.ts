@@ -21,6 +21,8 @@ export interface JobContext {
   readonly lostInARow: number;
   /** Boots that have written this log, so the epoch it is in. */
   readonly writers: number;
+  /** The worker of the answer before this one: its cache holds the conversation. */
+  readonly usedWorker: string | null;
   /** While it is orphaned: from when on a standby may be started, and how long it waits. */
   readonly standbyAt: number;
   readonly waitsUntilAt: number;
@@ -53,6 +55,7 @@ export const emptyContext: JobContext = {
   formers: [],
   lostInARow: 0,
   writers: 1,
+  usedWorker: null,
   standbyAt: 0,
   waitsUntilAt: 0,
 };

@@ -7,6 +7,7 @@
 import type {
   CallPiece,
   ChoiceEnd,
+  JobCompleted,
   JobEvent,
   JobRequest,
   OutputAppended,
@@ -17,10 +18,11 @@ import type {
 import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '../protocol/worker-frames.ts';
 import { mayHaveStandby } from './job.context.ts';
 import { embeddingsTrouble } from './job.embeddings.ts';
-import { callsWith, hasSaid } from './job.output.ts';
+import { callsWith, hasSaid, outputAfter } from './job.output.ts';
 import { stopsOf, untilStop } from './job.stops.ts';
 import { isOver, type Job } from './job.ts';
 import { cutAtStop } from './stop-texts.ts';
+import { afterAnswer } from './tool-round.decide.ts';
 
 export type Refusal = { readonly code: 'over' | 'not_queued' | 'not_held' | 'stale' | 'repeated' | 'sequence_gap' };
 export type Decision =
@@ -106,7 +108,8 @@ const joins = (before: CallPiece | null, next: CallPiece | null): boolean =>
 
 /** Null for none, and for a piece that cannot follow: the whole call is told at the end in any case. */
 function callIn({ call }: TokenFrame, job: Job, choice: number, draft: Draft | null): CallPiece | null {
-  if (call === undefined) return null;
+  // Which calls are the caller's shows when the answer is complete: calls of the router's tools are not its business.
+  if (call === undefined || job.submitted.routerTools !== undefined) return null;
   const said = choice === 0 ? job.output.calls : (job.output.others[choice - 1]?.calls ?? []);
   const before = draft?.choice === choice && draft.call !== null ? callsWith(said, draft.call) : said;
   if (callsWith(before, call) === before) return null;
@@ -191,7 +194,7 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
   const toolCalls = end === null ? ofJob : (end.toolCalls ?? []);
   const stopSequence = stopped ?? frame.stop_sequence;
   const usage = usageFrom(frame, job);
-  events.push({
+  const completed: JobCompleted = {
     type: 'job.completed',
     at,
     attempt,
@@ -203,8 +206,9 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
     ...(frame.context_full === true ? { contextFull: true } : {}),
     ...(embed === undefined ? {} : { embeddings: [...(frame.embeddings ?? [])] }),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),
-  });
-  return yes(...events);
+  };
+  const whole = { ...job, output: events.reduce(outputAfter, job.output) };
+  return yes(...events, ...afterAnswer(whole, completed));
 }
 
 /** The worker says that it cannot go on with the job. */

@@ -117,6 +117,9 @@ export function outputAfter(output: Output, event: JobEvent): Output {
     }
     case 'job.resumed':
       return { ...output, seq: event.seq, tokensBefore: 0, modelFile: fileAfter(output, event) };
+    // The next answer of the same job begins: what was said so far is part of its conversation (tool-round.ts).
+    case 'toolRound.started':
+      return silence();
     default:
       return output;
   }

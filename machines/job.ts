@@ -8,6 +8,7 @@
  *                assigned │  │  └────orphaned────┤  │ output
  *                         │  │ resumed           ▼  │
  *                     orphaned ────resumed────▶ resumed     (a worker of version 2: lost, and come back)
+ *   generating, dispatched, resumed ──toolRound.started──▶ calling ──toolRound.finished──▶ queued
  *     └── failed, cancelled, expired: from every state that is not final ──▶ failed | cancelled | expired
  *
  * J1. A job has a worker exactly while it is dispatched, resumed or generating.
@@ -18,6 +19,8 @@
  * J6. `formers` are the workers that may come back by redial: those lost since output was last accepted. So from the first
  *     word of a standby on nobody else has a claim.
  * J7. An orphaned job asks for a worker unless J4 forbids it, and its wait has an end.
+ * J8. While it is calling, tools of the router run for it; what becomes of each call is kept beside the machine
+ *     (tool-round.ts), and so is the conversation that grows by it.
  *
  * Text is kept beside the machine, in `output`: a piece of text is no decision, and `transition` costs too much for it.
  */
@@ -27,10 +30,21 @@ import type { Position } from '../protocol/position.ts';
 import { emptyContext, type JobContext, mayHaveStandby, orphaned, placed, resumed, standbyOf } from './job.context.ts';
 import { type Output, outputAfter, said, silence } from './job.output.ts';
 import { type AskedAction, pure } from './pure.ts';
+import { canTake, endLoop, noRounds, owedCalls, type ToolAction, type ToolLoop, toolsAfter } from './tool-round.ts';
+
+interface RequestWorker {
+  readonly jobId: string;
+  readonly model: string;
+  readonly priority: number;
+  readonly again: boolean;
+  /** This one, if it is free when the job's turn comes. */
+  readonly prefers?: string;
+}
 
 /** What the machine asks for, as data; the actor does it by `type`. */
 export type JobAction =
-  | { type: 'requestWorker'; params: { jobId: string; model: string; priority: number; again: boolean } }
+  | ToolAction
+  | { type: 'requestWorker'; params: RequestWorker }
   | { type: 'requestStandby'; params: { jobId: string; model: string; priority: number; notBeforeAt: number } }
   | { type: 'withdrawRequest'; params: { jobId: string } }
   | { type: 'sendJob'; params: { jobId: string; workerId: string; attempt: number; protocol: number } }
@@ -64,6 +78,8 @@ const machine = setup({
     countWriter: assign({ writers: ({ context }) => context.writers + 1 }),
     assignWorker: assign(({ event }) => (event.type === 'job.assigned' ? placed(event) : {})),
     orphan: assign(({ context, event }) => (event.type === 'job.orphaned' ? orphaned(context, event) : {})),
+    enterCalls: assign(({ context }) => ({ usedWorker: context.workerId, formers: [], lostInARow: 0 })),
+    noteCall: assign({}),
     resume: assign(({ context, event }) => (event.type === 'job.resumed' ? resumed(context, event) : {})),
   },
 });
@@ -111,6 +127,7 @@ const running = {
     },
     { target: 'orphaned', actions: [free, 'orphan'] },
   ],
+  'toolRound.started': { target: 'calling', actions: ['enterCalls', ...leave] },
   'job.completed': [
     {
       // At a stop text that the worker knows nothing of.
@@ -144,12 +161,7 @@ export const jobMachine = machine.createMachine({
     queued: {
       entry: {
         type: 'requestWorker',
-        params: ({ context }) => ({
-          jobId: context.jobId,
-          model: context.model,
-          priority: context.priority,
-          again: context.attempt > 0,
-        }),
+        params: ({ context }) => requestOf(context, context.attempt > 0),
       },
       on: {
         'job.assigned': {
@@ -224,6 +236,19 @@ export const jobMachine = machine.createMachine({
         ],
       },
     },
+    calling: {
+      on: {
+        // What happens to one call takes the short way in `evolve`; these rows keep the table whole.
+        'toolCall.started': { actions: 'noteCall' },
+        'toolCall.returned': { actions: 'noteCall' },
+        'toolCall.finished': { actions: 'noteCall' },
+        'toolRound.finished': 'queued',
+        'job.failed': 'failed',
+        'job.cancelled': 'cancelled',
+        'job.expired': 'expired',
+        'job.adopted': { actions: 'countWriter' },
+      },
+    },
     completed: { type: 'final', entry: finish },
     failed: { type: 'final', entry: finish },
     cancelled: { type: 'final', entry: finish },
@@ -239,6 +264,8 @@ export interface Job {
   readonly submitted: JobSubmitted;
   readonly state: JobState;
   readonly output: Output;
+  /** J8. */
+  readonly tools: ToolLoop;
   /** Of the last event. */
   readonly position: Position;
 }
@@ -257,7 +284,10 @@ export class ReplayError extends Error {
 /** The job that `job.submitted` begins, and what it asks for. */
 export function begin(event: JobSubmitted): [Job, JobAction[]] {
   const [state, actions] = steps.initial(event);
-  return [{ submitted: event, state, output: silence(), position: { epoch: 1, number: 1 } }, asked(actions)];
+  return [
+    { submitted: event, state, output: silence(), tools: noRounds, position: { epoch: 1, number: 1 } },
+    asked(actions),
+  ];
 }
 
 /** Applies one logged event. It has no opinion: whatever is in the log has happened. */
@@ -267,9 +297,15 @@ export function evolve(job: Job, event: JobEvent): [Job, JobAction[]] {
     return [{ ...job, output: said(job.output, event), position }, []];
   }
   if (event.type === 'job.adopted' && isOver(job)) return [{ ...job, position }, []];
-  if (!job.state.can(event)) throw new ReplayError(job.submitted.jobId, position, String(job.state.value), event.type);
+  if (!job.state.can(event) || !canTake(job.tools, event))
+    throw new ReplayError(job.submitted.jobId, position, String(job.state.value), event.type);
+  if (event.type === 'toolCall.started' || event.type === 'toolCall.returned' || event.type === 'toolCall.finished') {
+    const [tools, actions] = toolsAfter(job.tools, event, job);
+    return [{ ...job, tools, position }, actions];
+  }
   const [state, actions] = steps.next(job.state, event);
-  return [{ ...job, state, output: outputAfter(job.output, event), position }, asked(actions)];
+  const [tools, more] = state.status === 'done' ? endLoop(job.tools, job) : toolsAfter(job.tools, event, job);
+  return [{ ...job, state, tools, output: outputAfter(job.output, event), position }, [...more, ...asked(actions)]];
 }
 
 /** The job that a log tells of; null for an empty one. Actions are thrown away: a replay never acts. */
@@ -293,7 +329,7 @@ export const isRunning = (job: Job): boolean => job.state.context.workerId !== n
  * a job that was accepted once is not refused because others wait.
  */
 export function owed(job: Job): JobAction[] {
-  const { jobId, model, priority, deadlineAt } = job.state.context;
+  const { jobId, deadlineAt } = job.state.context;
   if (isOver(job)) return [];
   const deadline: JobAction = { type: 'armDeadline', params: { jobId, at: deadlineAt } };
   if (isRunning(job)) return [deadline];
@@ -303,7 +339,12 @@ export function owed(job: Job): JobAction[] {
     if (!mayHaveStandby(context)) return [deadline, patience];
     return [deadline, patience, { type: 'requestStandby', params: standbyOf(context) }];
   }
-  return [deadline, { type: 'requestWorker', params: { jobId, model, priority, again: true } }];
+  if (job.state.value === 'calling') return [deadline, ...owedCalls(job.tools, job)];
+  return [deadline, { type: 'requestWorker', params: requestOf(job.state.context, true) }];
+}
+
+function requestOf({ jobId, model, priority, usedWorker }: JobContext, again: boolean): RequestWorker {
+  return { jobId, model, priority, again, ...(usedWorker === null ? {} : { prefers: usedWorker }) };
 }
 
 function next(position: Position, event: JobEvent): Position {

@@ -27,6 +27,7 @@ export type QueueCommand =
       readonly continues?: boolean;
       readonly modelFile?: string | null;
       readonly needs?: readonly Feature[];
+      readonly prefers?: string;
     }
   /** A worker has a job of its own back; wherever the queue has it, it is there no more. */
   | { readonly type: 'claimJob'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -55,12 +56,13 @@ export function decide(queue: Queue, command: QueueCommand): QueueDecision {
   const { at } = command;
   switch (command.type) {
     case 'enqueueJob': {
-      const { jobId, model, priority, again, continues = false, modelFile = null, needs = [] } = command;
+      const { jobId, model, priority, again, continues = false, modelFile = null, needs = [], prefers } = command;
       if (queue.jobs.has(jobId)) return no('known_job');
       if (!again && queue.closed) return no('shutting_down');
       // Jobs that a free slot awaits do not wait: they are matched in this very tick.
       if (!again && queue.waiting.length - queue.freeSlots >= queue.waitingMax) return no('queue_full');
-      return yes({ type: 'job.enqueued', at, jobId, model, priority, again, continues, modelFile, needs });
+      const wish = prefers === undefined ? {} : { prefers };
+      return yes({ type: 'job.enqueued', at, jobId, model, priority, again, continues, modelFile, needs, ...wish });
     }
     case 'claimJob': {
       const { jobId, workerId } = command;
@@ -147,7 +149,11 @@ function bestFor(job: WaitingJob, free: readonly QueueWorker[]): QueueWorker | u
     job.modelFile === null
       ? undefined
       : free.find(({ offer }) => offer.modelFile === job.modelFile && suits(job, offer));
-  return exact ?? free.find(({ offer }) => suits(job, offer));
+  const own =
+    job.prefers === undefined
+      ? undefined
+      : free.find(worker => worker.workerId === job.prefers && suits(job, worker.offer));
+  return exact ?? own ?? free.find(({ offer }) => suits(job, offer));
 }
 
 const same = (a: WorkerOffer, b: WorkerOffer): boolean =>

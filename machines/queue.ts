@@ -38,6 +38,8 @@ export interface WaitingJob {
   readonly modelFile: string | null;
   /** A worker that lacks any of these may not have it. */
   readonly needs: readonly Feature[];
+  /** Id of the worker that it goes to if that one is free when its turn comes. */
+  readonly prefers?: string;
   readonly enqueuedAt: number;
   /** Order of arrival. */
   readonly number: number;
@@ -86,6 +88,7 @@ export type QueueEvent =
       readonly continues?: boolean;
       readonly modelFile?: string | null;
       readonly needs?: readonly Feature[];
+      readonly prefers?: string;
     }
   /** A worker that came back has the job, which waits or is held elsewhere or is not known here. */
   | { readonly type: 'job.claimed'; readonly at: number; readonly jobId: string; readonly workerId: string }
@@ -220,10 +223,11 @@ export const queueCounts = ({ waiting, openWorkers, openSlots, heldCount, freeSl
 });
 
 function enqueued(queue: Queue, event: Extract<QueueEvent, { type: 'job.enqueued' }>): Queue {
-  const { at, jobId, model, priority, again, continues = false, modelFile = null, needs = [] } = event;
+  const { at, jobId, model, priority, again, continues = false, modelFile = null, needs = [], prefers } = event;
   if (queue.jobs.has(jobId)) throw broken(event.type, `job ${jobId} is known already`);
   const number = queue.arrivals + 1;
-  const job: WaitingJob = { jobId, model, priority, again, continues, modelFile, needs, enqueuedAt: at, number };
+  const known: WaitingJob = { jobId, model, priority, again, continues, modelFile, needs, enqueuedAt: at, number };
+  const job = prefers === undefined ? known : { ...known, prefers };
   const waiting = inserted(queue.waiting, job, servedBefore);
   return { ...queue, waiting, jobs: queue.jobs.with(jobId, null), arrivals: number };
 }

@@ -300,7 +300,8 @@ export class Trial {
     const last = events.find(
       event => (event.type === 'job.assigned' || event.type === 'job.resumed') && event.attempt === spoken.attempt,
     );
-    if (last === undefined || !('workerId' in last)) return assert.unreachable(`${jobId}: an attempt that nobody had`);
+    if (last === undefined || !('workerId' in last && 'attempt' in last))
+      return assert.unreachable(`${jobId}: an attempt that nobody had`);
     const run = this.world.workerOf(last.workerId)?.runOf(jobId, last.attempt);
     const said = run ?? { content: '', reasoning: '' };
     assert.ok(said.content.startsWith(logged.content), `${jobId} logged "${logged.content}" of "${said.content}"`);

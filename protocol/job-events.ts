@@ -9,6 +9,14 @@
  * Rules: add optional fields, add types, never change a meaning (old logs replay for ever).
  */
 import Type, { type Static } from 'typebox';
+import {
+  RouterTools,
+  ToolCallFinished,
+  ToolCallReturned,
+  ToolCallStarted,
+  ToolRoundFinished,
+  ToolRoundStarted,
+} from './job-events.tools.ts';
 
 /** Instant, epoch milliseconds. */
 const At = Type.Integer();
@@ -179,6 +187,8 @@ export const JobSubmitted = Type.Object({
   background: Type.Optional(Type.Boolean()),
   /** How long it goes on when nobody listens, ms; 0 if absent. */
   keepMs: Type.Optional(Count),
+  /** Tools that the router offers the model, beside those of the request, and runs itself. */
+  routerTools: Type.Optional(RouterTools),
 });
 /** Opens a later epoch: another boot has become the writer. Whoever held the job may come back by redial. */
 export const JobAdopted = Type.Object({
@@ -320,6 +330,11 @@ export const JobEvent = Type.Union([
   JobRequeued,
   JobOrphaned,
   JobResumed,
+  ToolRoundStarted,
+  ToolCallStarted,
+  ToolCallReturned,
+  ToolCallFinished,
+  ToolRoundFinished,
   JobCompleted,
   JobFailed,
   JobCancelled,

@@ -6,10 +6,12 @@
  */
 import type { CodeName } from './codes.ts';
 import type { Feature, Offered } from './features.ts';
+import type { RouterTools } from './job-events.tools.ts';
 import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
 import type { PageAsked } from './responses-api.input-items.ts';
-import type { JobMark } from './worker-frames.parts.ts';
+import type { ImagePart, JobMark } from './worker-frames.parts.ts';
+import type { ToolDefinition, ToolJobFrame } from './worker-frames.tools.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
 export const slotOf = (id: string): number => {
@@ -96,6 +98,8 @@ export type ShardInput =
       readonly modelDefault: string;
       /** What connected workers can do. */
       readonly offered?: Offered;
+      /** Tools that the router offers the model beside the caller's. */
+      readonly routerTools?: RouterTools;
       readonly idempotency?: string;
       /** Fields without effect are refused. */
       readonly strict?: boolean;
@@ -272,7 +276,42 @@ export type ShardInput =
       /** Whether the answer's head is out. */
       readonly opened: boolean;
     }
-  | { readonly kind: 'workerRestored'; readonly workerId: string; readonly snapshot: string };
+  | { readonly kind: 'workerRestored'; readonly workerId: string; readonly snapshot: string }
+  | ToolInput;
+
+/** Calls of tools: of a job's round, or made by a caller directly. */
+export type ToolInput =
+  /** A tools worker has room for a call of this job. */
+  | {
+      readonly kind: 'toolMatched';
+      readonly at: number;
+      readonly jobId: string;
+      readonly callId: string;
+      readonly workerId: string;
+      readonly workerInstance?: string;
+    }
+  /** A `tool_result`, as the worker that has the call wrote it. */
+  | {
+      readonly kind: 'toolAnswered';
+      readonly at: number;
+      readonly jobId: string;
+      readonly callId: string;
+      readonly workerId: string;
+      readonly text: string;
+    }
+  /** The worker that had the call is gone, and was waited for. */
+  | { readonly kind: 'toolLost'; readonly at: number; readonly jobId: string; readonly callId: string }
+  /** Nobody can run the call. */
+  | {
+      readonly kind: 'toolRefused';
+      readonly at: number;
+      readonly jobId: string;
+      readonly callId: string;
+      readonly code: string;
+      readonly message: string;
+    }
+  /** A `tool_result` for a caller that called the tool directly. */
+  | { readonly kind: 'directAnswered'; readonly callId: string; readonly text: string };
 
 /**
  * Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. Without any
@@ -410,6 +449,8 @@ export type Effect =
       readonly modelFile?: string;
       /** Only a worker that offers all of these may have it. */
       readonly needs?: readonly Feature[];
+      /** This worker, if it is free when the job's turn comes: its cache holds the conversation. */
+      readonly prefers?: string;
       /** Not given to a worker before; the one that had it may come back until then. */
       readonly notBeforeAt?: number;
     }
@@ -418,6 +459,24 @@ export type Effect =
   | { readonly kind: 'freeSlot'; readonly jobId: string; readonly workerId: string }
   | { readonly kind: 'armTimer'; readonly key: string; readonly at: number }
   | { readonly kind: 'disarmTimer'; readonly key: string }
+  /** A call of a tool waits for a worker. */
+  | {
+      readonly kind: 'callTool';
+      readonly jobId: string;
+      readonly callId: string;
+      readonly name: string;
+      /** The process that may have begun it: it alone is asked again, unless the tool is idempotent. */
+      readonly sentTo: string | null;
+      readonly idempotent: boolean;
+    }
+  /** Secrets are added by the front. */
+  | { readonly kind: 'sendTool'; readonly workerId: string; readonly frame: ToolJobFrame }
+  /** The call is over; without `thanks` its worker is to stop, if it has one. */
+  | { readonly kind: 'endTool'; readonly callId: string; readonly thanks: boolean }
+  /** The result of a call that was made directly. */
+  | { readonly kind: 'toolResulted'; readonly callId: string; readonly outcome: ToolOutcome }
+  | { readonly kind: 'offerTools'; readonly workerId: string; readonly offer: ToolsOffer }
+  | { readonly kind: 'withdrawTools'; readonly workerId: string }
   /** The job has ended: the front forgets it. */
   | { readonly kind: 'retireJob'; readonly jobId: string }
   | {
@@ -443,6 +502,27 @@ export interface WorkerOffer {
   readonly workerInstance?: string;
   readonly modelFile?: string;
   readonly features?: readonly Feature[];
+}
+
+/** What a tools worker offers. */
+export interface ToolsOffer {
+  readonly protocol: number;
+  readonly workerInstance?: string;
+  readonly tools: readonly string[];
+  readonly definitions: readonly ToolDefinition[];
+  /** Calls that it runs at the same time. */
+  readonly slots: number;
+  /** Of one that dials in again: calls that it runs, or whose results it keeps. */
+  readonly held: readonly string[];
+}
+
+/** What came of a call: `error` wins. */
+export interface ToolOutcome {
+  /** JSON text. */
+  readonly result: string;
+  readonly images: readonly ImagePart[];
+  readonly error?: string;
+  readonly code?: string;
 }
 
 export interface ShardBatch {

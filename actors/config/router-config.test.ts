@@ -52,6 +52,8 @@ test('with only the two hashes set, a drop-in user gets the known defaults', () 
     callerGraceMs: 0,
     allowedTools: [],
     toolCredentials: {},
+    toolRounds: 16,
+    toolTimeoutMs: 120_000,
     mcpExposeLlm: false,
     corsOrigins: [],
     modelAliases: [],

@@ -74,6 +74,10 @@ export interface RouterConfig {
   readonly allowedTools: readonly string[];
   /** By tool name, then by variable name. Secrets: these go to tools workers and nowhere else. */
   readonly toolCredentials: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** After so many rounds of tool calls a model must answer. */
+  readonly toolRounds: number;
+  /** How long the tool calls of one round may take. */
+  readonly toolTimeoutMs: number;
   readonly mcpExposeLlm: boolean;
   readonly corsOrigins: readonly string[];
   readonly modelAliases: readonly string[];
@@ -113,6 +117,9 @@ export function readRouterConfig(env: Env): RouterConfig {
     callerGraceMs: readDurationMs(env, 'AUXOT_CALLER_GRACE', { fallbackMs: 0, minMs: 0, maxMs: 10 * 60_000 }),
     allowedTools: readList(env, 'AUXOT_ALLOWED_TOOLS'),
     toolCredentials: readToolCredentials(env),
+    // Ours: a model that calls tools for ever must end somewhere.
+    toolRounds: readInt(env, 'AUXOT_TOOL_ROUNDS', { fallback: 16, min: 1, max: 1000 }),
+    toolTimeoutMs: readDurationMs(env, 'AUXOT_TOOL_TIMEOUT', { fallbackMs: 2 * 60_000 }),
     mcpExposeLlm: readFlag(env, 'AUXOT_MCP_EXPOSE_LLM'),
     corsOrigins: readOrigins(env),
     modelAliases: readList(env, 'AUXOT_MODEL_ALIASES'),

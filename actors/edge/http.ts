@@ -87,12 +87,13 @@ export function openHttp(
   }
 
   function health(exchange: Exchange): void {
-    const { working, workers, slots, active, queued } = front.health();
+    const { working, workers, toolsWorkers, slots, active, queued } = front.health();
     answerJson(exchange, working ? 200 : 503, {
       active_jobs: active,
       available: slots - active,
       queued_jobs: queued,
       status: working ? 'ok' : 'degraded',
+      tools_workers: toolsWorkers,
       total_slots: slots,
       version: options.version,
       workers,

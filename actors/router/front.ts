@@ -50,6 +50,8 @@ import { ShardLinks } from './shard-links.ts';
 import { Sharing } from './sharing.ts';
 import { Timers } from './timers.ts';
 import { type CountPort, TokenCounts } from './token-counts.ts';
+import { ToolCalls } from './tool-calls.ts';
+import { routerToolsFor, type ToolsOptions, toolsOff } from './tool-offer.ts';
 import { type WorkerSocket, WorkerSockets } from './worker-sockets.ts';
 
 export interface FrontOptions {
@@ -65,6 +67,8 @@ export interface FrontOptions {
   readonly modelDefault: string;
   /** Fields of requests that have no effect are refused. */
   readonly strictParams?: boolean;
+  /** What tools workers may do; nothing is offered to models where it is absent. */
+  readonly tools?: ToolsOptions;
 }
 
 export interface FrontParts {
@@ -95,6 +99,8 @@ export interface Request {
   readonly jobId?: string;
   /** How long the job goes on when its callers have gone, ms. */
   readonly keepMs?: number;
+  /** False: the model is not offered the router's tools. */
+  readonly tools?: boolean;
 }
 
 /** A request to count tokens, with its body. */
@@ -135,6 +141,9 @@ export class Front {
   readonly #queue: JobQueue;
   readonly #counts: TokenCounts;
   readonly #looks: Looks;
+  readonly #toolsOptions: ToolsOptions;
+  /** Calls of tools, and the tools workers. */
+  readonly tools: ToolCalls;
   readonly #claims: Claims;
   readonly #keys: RequestKeys | null;
   readonly #membership: Membership | null;
@@ -213,6 +222,11 @@ export class Front {
       post: (lookId, look, entries) => this.#post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
       end: jobId => this.#end(jobId),
     });
+    this.#toolsOptions = options.tools ?? toolsOff;
+    this.tools = new ToolCalls(
+      { ...this.#toolsOptions, shared: parts.cluster !== undefined },
+      { clock, post, send: (workerId, text) => this.#workers.send(workerId, text) },
+    );
     this.#claims = new Claims((workerId, jobs) =>
       this.#post(workerId, { kind: 'workerClaimed', at: clock.now(), workerId, jobs }),
     );
@@ -263,7 +277,10 @@ export class Front {
   }
 
   /** A request with its body. The answer goes to `port`; returns the stream's id. */
-  requestArrived(port: CallerPort, { api, requestId, body, idempotency, keepMs, jobId: given }: Request): number {
+  requestArrived(
+    port: CallerPort,
+    { api, requestId, body, idempotency, keepMs, jobId: given, tools }: Request,
+  ): number {
     const { clock, ids } = this.#parts;
     const at = clock.now();
     const jobId = given ?? ids.jobId();
@@ -282,6 +299,7 @@ export class Front {
       modelDefault: this.#options.modelDefault,
       ...(this.#options.strictParams === true ? { strict: true } : {}),
       offered: this.#offered(),
+      ...(tools === false ? {} : routerToolsFor(this.#toolsOptions, this.tools.listed, this.#offered())),
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(keepMs === undefined ? {} : { keepMs }),
     });
@@ -358,6 +376,7 @@ export class Front {
     worker.liveness.lastFrameAt = at;
     const jobId = worker.trusted ? jobIdOf(text) : null;
     if (jobId === null) this.#post(workerId, { kind: 'workerFrame', at, workerId, text });
+    else if (this.tools.heard(workerId, jobId, text)) return;
     else if (this.#queue.holder(jobId) === workerId) {
       this.#links.postFrame(this.#shardOf(jobId), at, jobId, workerId, text);
     }
@@ -375,10 +394,19 @@ export class Front {
     this.#workers.remove(workerId, code);
   }
 
-  health(): { working: boolean; workers: number; slots: number; active: number; queued: number; streams: number } {
+  health(): {
+    working: boolean;
+    workers: number;
+    toolsWorkers: number;
+    slots: number;
+    active: number;
+    queued: number;
+    streams: number;
+  } {
     const { workers, slots, held, waiting } = this.#queue.counts;
     const { working } = this.#appender;
-    return { working, workers, slots, active: held, queued: waiting, streams: this.#callers.size };
+    const { workers: toolsWorkers } = this.tools;
+    return { working, workers, toolsWorkers, slots, active: held, queued: waiting, streams: this.#callers.size };
   }
 
   /** Features of connected workers, each set once. */
@@ -430,6 +458,7 @@ export class Front {
     this.#stopSweep();
     this.#counts.stop();
     this.#looks.stop();
+    this.tools.stop();
     this.#timers.stop();
     await this.#links.stop();
     for (const { port } of this.#callers) port.destroy();
@@ -588,6 +617,22 @@ export class Front {
         if (worker !== undefined) worker.offer = null;
         return this.#queue.withdraw(effect.workerId);
       }
+      case 'callTool':
+        return this.tools.call(effect);
+      case 'sendTool':
+        return this.tools.send(effect);
+      case 'endTool':
+        return this.tools.end(effect.callId, effect.thanks);
+      case 'toolResulted':
+        return this.tools.resulted(effect);
+      case 'offerTools': {
+        const worker = this.#workers.get(effect.workerId);
+        if (worker === undefined) return;
+        this.#replaceFormer(effect.workerId, effect.offer.workerInstance);
+        return this.tools.offer(effect.workerId, effect.offer);
+      }
+      case 'withdrawTools':
+        return this.tools.withdraw(effect.workerId);
       case 'enqueueJob':
         this.#queue.enqueue(effect);
         return this.#sharing?.arrived(effect.jobId);
@@ -692,6 +737,7 @@ export class Front {
       this.#callers.refuse(input.streamId, 'poisoned_input', message);
     } else if (input.kind === 'lookArrived') this.#looks.refuse(input.lookId, 'poisoned_input', message);
     else if (input.kind === 'jobRestored') this.#fenced(input.jobId, 'poisoned');
+    else if (input.kind === 'directAnswered') this.tools.end(input.callId, true);
     else if ('jobId' in input) this.#failJob(input.jobId, 'poisoned_input', message);
     else if ('streamId' in input) this.#callers.refuse(input.streamId, 'poisoned_input', message);
     else if (this.#jobs.has(id)) this.#failJob(id, 'poisoned_input', message);
@@ -832,6 +878,8 @@ export class Front {
     this.#jobs.delete(jobId);
     this.#timers.disarm(`job:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
+    this.#timers.disarm(`tools:${jobId}`);
+    this.tools.letGo(jobId);
     this.#post(jobId, { kind: 'jobFenced', jobId });
     const workerId = this.#queue.holder(jobId);
     if (workerId === undefined) return this.#queue.dequeue(jobId);
@@ -848,6 +896,7 @@ export class Front {
     this.#claims.forget(workerId);
     this.#post(workerId, { kind: 'workerClosed', at, workerId, code });
     this.#counts.workerGone(workerId);
+    this.tools.gone(workerId);
     const reason = code === closeCodes.silent ? 'worker_silent' : 'worker_lost';
     for (const jobId of this.#queue.remove(workerId)) {
       this.#post(jobId, { kind: 'jobOrphaned', at, jobId, workerId, reason });

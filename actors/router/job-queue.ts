@@ -107,12 +107,24 @@ export class JobQueue {
   enqueue(effect: Extract<Effect, { kind: 'enqueueJob' }>): void {
     const at = this.#clock.now();
     const { jobId, model, priority, again, continues = false, modelFile = null, needs = [], notBeforeAt = 0 } = effect;
+    const wish = effect.prefers === undefined ? {} : { prefers: effect.prefers };
     if (notBeforeAt > at) {
       this.#later.set(jobId, effect);
       return this.#timers.arm(`standby:${jobId}`, notBeforeAt);
     }
     if (this.#lent.has(jobId)) return;
-    const command = { type: 'enqueueJob', at, jobId, model, priority, again, continues, modelFile, needs } as const;
+    const command = {
+      type: 'enqueueJob',
+      at,
+      jobId,
+      model,
+      priority,
+      again,
+      continues,
+      modelFile,
+      needs,
+      ...wish,
+    } as const;
     const { queue, refusal } = obey(this.#queue, command);
     this.#queue = queue;
     switch (refusal?.code) {

@@ -33,11 +33,21 @@ import {
 } from '../../machines/job.losses.ts';
 import { type Choice, hasSaid, idsFor } from '../../machines/job.output.ts';
 import { begin, evolve, isOver, isRunning, type Job, type JobAction, owed, replay } from '../../machines/job.ts';
+import { expireRound } from '../../machines/tool-round.decide.ts';
+import { requestNow } from '../../machines/tool-round.ts';
 import { type Feature, featuresNeeded } from '../../protocol/features.ts';
 import type { JobEvent, JobOrphaned, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
-import type { Chunk, Effect, LoggedEntry, ShardBatch, ShardInput, ShardOutput } from '../../protocol/shard-messages.ts';
+import type {
+  Chunk,
+  Effect,
+  LoggedEntry,
+  ShardBatch,
+  ShardInput,
+  ShardOutput,
+  ToolInput,
+} from '../../protocol/shard-messages.ts';
 import type { Resume } from '../../protocol/worker-frames.parts.ts';
 import { type CompleteFrame, jobFrame, serialiseFrame, type WorkerFrame } from '../../protocol/worker-frames.ts';
 import { countOf } from './count.ts';
@@ -46,6 +56,7 @@ import { lookAt } from './looks.ts';
 import { positioned } from './positioned.ts';
 import { readRequest } from './request.ts';
 import { Streams } from './streams.ts';
+import { outcomeOf, sendTool, toolDecision, toolsFor } from './tool-rounds.ts';
 import type { WorkerRules } from './workers.ts';
 import { Workers } from './workers.ts';
 
@@ -116,6 +127,12 @@ export class Shard {
         return;
       case 'jobMatched':
         return this.#jobMatched(input);
+      case 'toolMatched':
+      case 'toolAnswered':
+      case 'toolLost':
+      case 'toolRefused':
+      case 'directAnswered':
+        return this.#toolTold(input);
       case 'jobOrphaned':
         return this.#orphaned(input.jobId, input.workerId, input.reason, input.at);
       case 'jobClaimed':
@@ -150,6 +167,7 @@ export class Shard {
         if (input.key.startsWith('job:')) return this.#decided(input.key.slice(4), job => expireJob(job, input.at));
         if (input.key.startsWith('patience:'))
           return this.#decided(input.key.slice(9), job => endPatience(job, input.at));
+        if (input.key.startsWith('tools:')) return this.#decided(input.key.slice(6), job => expireRound(job, input.at));
         if (input.key.startsWith('keep:')) return this.#keptLongEnough(input.key.slice(5), input.at);
         return this.#workers.take(input);
       case 'workerOpened':
@@ -175,6 +193,7 @@ export class Shard {
       return;
     }
     const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
+    const routerTools = toolsFor(parsed, input.routerTools);
     const { request, answer, background = false, ignored = [] } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
@@ -190,6 +209,7 @@ export class Shard {
       ...(idempotency === undefined ? {} : { idempotency }),
       ...(background ? { background } : {}),
       ...(keepMs > 0 ? { keepMs } : {}),
+      ...(routerTools === null ? {} : { routerTools }),
     };
     const [job, actions] = begin(submitted);
     const live: LiveJob = { job, draft: null, chunk: null };
@@ -394,6 +414,17 @@ export class Shard {
     this.#effects.push({ kind: 'read', streamId, turn, jobId, after: origin, until });
   }
 
+  /** What became of a call. A result is acknowledged once the log has it; a match that comes to nothing is taken back. */
+  #toolTold(input: ToolInput): void {
+    if (input.kind === 'directAnswered') {
+      this.#effects.push({ kind: 'toolResulted', callId: input.callId, outcome: outcomeOf(input.text) });
+      return;
+    }
+    const refusal = this.#tried(input.jobId, job => toolDecision(job, input));
+    if (refusal !== null && input.kind === 'toolMatched' && refusal !== 'repeated')
+      this.#effects.push({ kind: 'endTool', callId: input.callId, thanks: false });
+  }
+
   #streamClosed({ streamId, jobId, at, looked }: Input<'streamClosed'>): void {
     this.#streams.close(streamId);
     const live = this.#jobs.get(jobId);
@@ -514,13 +545,7 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
     case 'sendJob': {
       const { jobId, workerId, attempt, protocol } = params;
       const version = protocol >= 2 ? 2 : 1;
-      const frame = jobFrame(
-        jobId,
-        attempt,
-        job.submitted.request,
-        version,
-        hasSaid(job.output) ? resumeOf(job) : undefined,
-      );
+      const frame = jobFrame(jobId, attempt, requestNow(job), version, hasSaid(job.output) ? resumeOf(job) : undefined);
       return [{ kind: 'sendFrame', workerId, text: serialiseFrame(frame) }];
     }
     case 'cancelAtWorker': {
@@ -536,6 +561,16 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
       return [{ kind: 'armTimer', key: `patience:${params.jobId}`, at: params.at }];
     case 'disarmPatience':
       return [{ kind: 'disarmTimer', key: `patience:${params.jobId}` }];
+    case 'callTool':
+      return [{ kind: 'callTool', ...params }];
+    case 'sendTool':
+      return sendTool(job, params);
+    case 'endTool':
+      return [{ kind: 'endTool', callId: params.callId, thanks: params.thanks }];
+    case 'armRound':
+      return [{ kind: 'armTimer', key: `tools:${params.jobId}`, at: params.at }];
+    case 'disarmRound':
+      return [{ kind: 'disarmTimer', key: `tools:${params.jobId}` }];
     case 'armDeadline':
       return [{ kind: 'armTimer', key: `job:${params.jobId}`, at: params.at }];
     case 'finishJob':
@@ -547,8 +582,8 @@ function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   }
 }
 
-function needsOf({ submitted: { request } }: Job): { readonly needs?: readonly Feature[] } {
-  const needs = featuresNeeded(request);
+function needsOf(job: Job): { readonly needs?: readonly Feature[] } {
+  const needs = featuresNeeded(requestNow(job));
   return needs.length === 0 ? {} : { needs };
 }
 

@@ -129,6 +129,10 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':
       return { kind: 'withdrawWorker', workerId };
+    case 'offerTools':
+      return { kind: 'offerTools', workerId, offer: params.offer };
+    case 'withdrawTools':
+      return { kind: 'withdrawTools', workerId };
     case 'armTimer':
       return { kind: 'armTimer', key: `worker:${workerId}:${params.name}`, at: params.at };
     case 'disarmTimer':

@@ -1,0 +1,446 @@
+/**
+ * Calls of tools on their way to tools workers, and who has which: for jobs in their tool rounds, and for callers that
+ * call a tool directly.
+ *
+ *   waiting ──matched──▶ running ──answered──▶ over         (a job's shard logs each step before it is acted on)
+ *      ▲                    │ its worker is lost
+ *      └──the job asks again┤
+ *                           └─▶ away ──its worker is back──▶ running, sent again with `sent_to`
+ *
+ * C1. A call is sent to a worker that has the tool and a free slot, and never where the allow-list forbids it.
+ * C2. A call that may have been begun goes to nobody but the process that has it, unless its tool is idempotent. When that
+ *     does not come back in `graceMs`, its outcome is unknown.
+ * C3. A result is acknowledged when the log has it; one that nobody waits for, only when nobody will ask for it again.
+ * C4. Secrets are added here, to the frame of the tool that they are for, and are nowhere else.
+ */
+import { randomBytes } from 'node:crypto';
+import { chooseToolsWorker } from '../../machines/tool-choice.ts';
+import type { Effect, ToolInput, ToolOutcome, ToolsOffer } from '../../protocol/shard-messages.ts';
+import type { ToolJobFrame } from '../../protocol/worker-frames.tools.ts';
+import { serialiseFrame } from '../../protocol/worker-frames.ts';
+import type { Clock } from './ports.ts';
+import { isToolAllowed, type ListedTool, toolsListed } from './tool-offer.ts';
+
+export interface ToolCallsOptions {
+  readonly allowed: readonly string[];
+  /** By tool name in lower case. */
+  readonly credentials: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** How long a lost worker, or any worker with the tool, is waited for. */
+  readonly graceMs: number;
+  /** Other routers write to the same store: what nobody here knows may be theirs. */
+  readonly shared: boolean;
+}
+
+export interface ToolCallsParts {
+  readonly clock: Clock;
+  /** To the shard that owns the job or the call. */
+  readonly post: (id: string, input: ToolInput) => void;
+  readonly send: (workerId: string, text: string) => void;
+}
+
+/** A call that a caller makes directly. */
+export interface DirectCall {
+  readonly name: string;
+  readonly args: unknown;
+  readonly threadId: string | null;
+  readonly timeoutMs: number;
+}
+
+interface Worker {
+  readonly workerId: string;
+  offer: ToolsOffer;
+  tools: ReadonlySet<string>;
+  slots: number;
+  /** May get calls that it does not have. */
+  open: boolean;
+  readonly calls: Set<string>;
+  /** It has said that it takes nothing more for now. */
+  fullUntilAt: number;
+}
+
+interface Call {
+  readonly callId: string;
+  readonly jobId: string | null;
+  readonly name: string;
+  readonly threadId: string | null;
+  readonly idempotent: boolean;
+  sentTo: string | null;
+  state: 'waiting' | 'running' | 'answered' | 'away' | 'lost';
+  workerId: string | null;
+  /** Since when nobody could take it. */
+  sinceAt: number;
+  readonly direct: { readonly frame: ToolJobFrame; readonly settle: (outcome: ToolOutcome) => void } | null;
+}
+
+const callsMax = 16_384;
+const sweepMs = 250;
+/** A worker that is full is left alone for so long. */
+const fullMs = 1000;
+/** Before a result that nobody waits for is acknowledged: jobs that a router takes up may ask for it a little later. */
+const strangerMs = 2000;
+const overMax = 4096;
+
+export class ToolCalls {
+  readonly #options: ToolCallsOptions;
+  readonly #parts: ToolCallsParts;
+  readonly #workers = new Map<string, Worker>();
+  readonly #calls = new Map<string, Call>();
+  /** Calls that ended here a while ago: nobody asks for these again. */
+  readonly #over = new Set<string>();
+  readonly #changed = new Set<() => void>();
+  #listed: readonly ListedTool[] | null = null;
+  #matching = false;
+  #stopSweep: (() => void) | null = null;
+
+  constructor(options: ToolCallsOptions, parts: ToolCallsParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** Tools that can be called now. */
+  get listed(): readonly ListedTool[] {
+    this.#listed ??= toolsListed(this.#options.allowed, this.#offers());
+    return this.#listed;
+  }
+
+  get workers(): number {
+    return [...this.#workers.values()].filter(({ open }) => open).length;
+  }
+
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** Calls `heard` when other tools can be called than before; the returned function ends that. */
+  onChange(heard: () => void): () => void {
+    this.#changed.add(heard);
+    return () => void this.#changed.delete(heard);
+  }
+
+  offer(workerId: string, offer: ToolsOffer): void {
+    const known = this.#workers.get(workerId);
+    const usable = offer.tools.filter(name => isToolAllowed(this.#options.allowed, name));
+    const tools = new Set(usable);
+    if (known === undefined) {
+      const { slots } = offer;
+      this.#workers.set(workerId, { workerId, offer, tools, slots, open: true, calls: new Set(), fullUntilAt: 0 });
+      this.#stopUnwanted(workerId, offer.held);
+    } else Object.assign(known, { offer, tools, slots: offer.slots, open: true });
+    this.#toolsChanged();
+    this.#matchSoon();
+  }
+
+  withdraw(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    worker.open = false;
+    this.#toolsChanged();
+  }
+
+  gone(workerId: string): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    this.#workers.delete(workerId);
+    this.#toolsChanged();
+    const instance = worker.offer.workerInstance ?? null;
+    for (const callId of worker.calls) {
+      const call = this.#calls.get(callId);
+      if (call === undefined || call.state === 'answered') continue;
+      call.workerId = null;
+      call.sinceAt = this.#parts.clock.now();
+      call.sentTo = instance ?? '';
+      const elsewhere = call.idempotent && chooseToolsWorker(this.#open(), call.name, null) !== null;
+      if (instance === null || elsewhere) this.#lost(call);
+      else call.state = 'away';
+    }
+    this.#matchSoon();
+  }
+
+  /** A call of a job waits. One that is known is on its way: a shard built anew asks again for what it is owed. */
+  call({ jobId, callId, name, sentTo, idempotent }: Extract<Effect, { kind: 'callTool' }>): void {
+    const known = this.#calls.get(callId);
+    const sinceAt = this.#parts.clock.now();
+    if (known !== undefined) {
+      if (known.state !== 'answered' && known.state !== 'lost') return;
+      this.#release(known);
+      if (known.state === 'lost' && !idempotent) return;
+      Object.assign(known, { state: 'waiting', workerId: null, sinceAt, sentTo });
+      return this.#matchSoon();
+    }
+    const call: Call = {
+      callId,
+      jobId,
+      name,
+      threadId: jobId,
+      idempotent,
+      sentTo,
+      state: sentTo === null || idempotent ? 'waiting' : 'away',
+      workerId: null,
+      sinceAt,
+      direct: null,
+    };
+    this.#calls.set(callId, call);
+    if (this.#calls.size > callsMax) return this.#refused(call, 'overloaded', 'too many tool calls wait already');
+    if (sentTo === '' && !idempotent) return this.#lost(call);
+    this.#matchSoon();
+  }
+
+  /** Runs a tool for a caller who waits. Returns how to end that. */
+  callDirectly({ name, args, threadId, timeoutMs }: DirectCall, settle: (outcome: ToolOutcome) => void): () => void {
+    const callId = `direct-${randomBytes(16).toString('hex')}`;
+    const frame: ToolJobFrame = {
+      type: 'tool_job',
+      job_id: callId,
+      parent_job_id: `direct:${callId}`,
+      ...(threadId === null ? {} : { thread_id: threadId }),
+      tool_name: name,
+      tool_call_id: callId,
+      arguments: args,
+      timeout_ms: timeoutMs,
+    };
+    const { clock } = this.#parts;
+    const late = clock.after(timeoutMs + lateMs, () => {
+      this.end(callId, false);
+      settle({ result: 'null', images: [], error: 'the call took too long', code: 'timeout' });
+    });
+    const call: Call = {
+      callId,
+      jobId: null,
+      name,
+      threadId,
+      idempotent: false,
+      sentTo: null,
+      state: 'waiting',
+      workerId: null,
+      sinceAt: clock.now(),
+      direct: {
+        frame,
+        settle: outcome => {
+          late();
+          settle(outcome);
+        },
+      },
+    };
+    this.#calls.set(callId, call);
+    if (this.#calls.size > callsMax) this.#refused(call, 'overloaded', 'too many tool calls wait already');
+    else this.#matchSoon();
+    return () => {
+      late();
+      this.end(callId, false);
+    };
+  }
+
+  /** The log says that the call begins there (C1, C4). */
+  send({ workerId, frame }: Extract<Effect, { kind: 'sendTool' }>): void {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return;
+    const { timeout_ms: _, sent_to: __, ...first } = frame;
+    const credentials = this.#options.credentials[frame.tool_name.toLowerCase()];
+    const secret = credentials === undefined ? {} : { credentials: { ...credentials } };
+    const sent = { ...(worker.offer.protocol >= 2 ? frame : first), ...secret };
+    this.#parts.send(workerId, serialiseFrame(sent));
+  }
+
+  /** A frame about a tool job from this worker. False: it is about none. */
+  heard(workerId: string, callId: string, text: string): boolean {
+    const worker = this.#workers.get(workerId);
+    if (worker === undefined) return false;
+    const call = this.#calls.get(callId);
+    if (call === undefined || call.workerId !== workerId || call.state !== 'running') {
+      this.#strange(workerId, callId);
+      return true;
+    }
+    call.state = 'answered';
+    // Its shard reads which of the two it is; to wait for a moment costs nothing.
+    if (isNotBegun(text)) worker.fullUntilAt = this.#parts.clock.now() + fullMs;
+    const at = this.#parts.clock.now();
+    if (call.jobId === null) this.#parts.post(callId, { kind: 'directAnswered', callId, text });
+    else this.#parts.post(call.jobId, { kind: 'toolAnswered', at, jobId: call.jobId, callId, workerId, text });
+    return true;
+  }
+
+  /** A direct call's result has been read. */
+  resulted({ callId, outcome }: Extract<Effect, { kind: 'toolResulted' }>): void {
+    const call = this.#calls.get(callId);
+    if (call?.direct == null) return;
+    if (outcome.code === 'overloaded' || outcome.code === 'worker_stopping') {
+      this.#release(call);
+      Object.assign(call, { state: 'waiting', workerId: null });
+      return this.#sweepLater();
+    }
+    this.end(callId, true);
+    call.direct.settle(outcome);
+  }
+
+  /** The call is over: its worker is thanked for the result, or told to stop. */
+  end(callId: string, thanks: boolean): void {
+    const call = this.#calls.get(callId);
+    if (call === undefined) return;
+    this.#calls.delete(callId);
+    this.#remember(callId);
+    const worker = this.#workers.get(call.workerId ?? '');
+    this.#release(call);
+    if (worker === undefined || worker.offer.protocol < 2) return;
+    if (thanks || call.state === 'answered') this.#thank(worker.workerId, callId);
+    else this.#parts.send(worker.workerId, serialiseFrame({ type: 'cancel', job_id: callId }));
+  }
+
+  /** Another router has the job: what runs for it goes on, and is that one's business. */
+  letGo(jobId: string): void {
+    for (const call of [...this.#calls.values()]) {
+      if (call.jobId !== jobId) continue;
+      this.#release(call);
+      this.#calls.delete(call.callId);
+    }
+  }
+
+  stop(): void {
+    this.#stopSweep?.();
+    for (const { direct } of [...this.#calls.values()])
+      direct?.settle({ result: 'null', images: [], error: 'the router is shutting down', code: 'worker_stopping' });
+    this.#calls.clear();
+    this.#changed.clear();
+  }
+
+  *#offers(): Iterable<ToolsOffer> {
+    for (const { open, offer } of this.#workers.values()) if (open) yield offer;
+  }
+
+  *#open(): Iterable<Worker> {
+    for (const worker of this.#workers.values()) if (worker.open) yield worker;
+  }
+
+  #toolsChanged(): void {
+    this.#listed = null;
+    for (const heard of [...this.#changed]) heard();
+  }
+
+  #matchSoon(): void {
+    if (this.#matching) return;
+    this.#matching = true;
+    queueMicrotask(() => {
+      this.#matching = false;
+      this.#match();
+    });
+  }
+
+  #match(): void {
+    const now = this.#parts.clock.now();
+    let waits = false;
+    for (const call of this.#calls.values()) {
+      if (call.state !== 'waiting' && call.state !== 'away') continue;
+      const worker = this.#workerFor(call);
+      const full = worker !== null && (worker.calls.size >= worker.slots || worker.fullUntilAt > now);
+      // One that comes back to its worker has its slot there already.
+      if (worker === null || (full && call.state === 'waiting')) waits = true;
+      else this.#matched(call, worker, now);
+    }
+    if (waits) this.#sweepLater();
+  }
+
+  /** C2. */
+  #workerFor(call: Call): Worker | null {
+    if (call.state === 'away') {
+      for (const worker of this.#workers.values()) if (worker.offer.workerInstance === call.sentTo) return worker;
+      return null;
+    }
+    return chooseToolsWorker(this.#open(), call.name, call.threadId);
+  }
+
+  #matched(call: Call, worker: Worker, at: number): void {
+    const { workerId, offer } = worker;
+    const { callId, jobId, direct, sentTo } = call;
+    worker.calls.add(callId);
+    Object.assign(call, { state: 'running', workerId });
+    const { workerInstance } = offer;
+    if (jobId !== null) {
+      const named = workerInstance === undefined ? {} : { workerInstance };
+      return this.#parts.post(jobId, { kind: 'toolMatched', at, jobId, callId, workerId, ...named });
+    }
+    if (direct === null) return;
+    const frame = sentTo === null || sentTo === '' ? direct.frame : { ...direct.frame, sent_to: sentTo };
+    this.send({ kind: 'sendTool', workerId, frame });
+  }
+
+  #sweepLater(): void {
+    this.#stopSweep ??= this.#parts.clock.after(sweepMs, () => {
+      this.#stopSweep = null;
+      this.#sweep();
+      this.#match();
+    });
+  }
+
+  /** Nobody is waited for longer than `graceMs`; a worker that is only busy is waited for until the call's own deadline. */
+  #sweep(): void {
+    const now = this.#parts.clock.now();
+    for (const call of [...this.#calls.values()]) {
+      if (call.state !== 'waiting' && call.state !== 'away') continue;
+      if (this.#workerFor(call) !== null) call.sinceAt = now;
+      else if (now - call.sinceAt < this.#options.graceMs) continue;
+      else if (call.state === 'away') this.#lost(call);
+      else this.#refused(call, 'unknown_tool', `no tools worker has ${call.name} now`);
+    }
+  }
+
+  #lost(call: Call): void {
+    call.state = 'lost';
+    const { callId, jobId, direct } = call;
+    const at = this.#parts.clock.now();
+    if (jobId !== null) return this.#parts.post(jobId, { kind: 'toolLost', at, jobId, callId });
+    const error = 'the tools worker was lost; whether the call was run is not known';
+    this.end(callId, false);
+    direct?.settle({ result: 'null', images: [], error, code: 'outcome_unknown' });
+  }
+
+  #refused(call: Call, code: string, message: string): void {
+    call.state = 'lost';
+    const { callId, jobId, direct } = call;
+    const at = this.#parts.clock.now();
+    if (jobId !== null) return this.#parts.post(jobId, { kind: 'toolRefused', at, jobId, callId, code, message });
+    this.end(callId, false);
+    direct?.settle({ result: 'null', images: [], error: message, code });
+  }
+
+  #release(call: Call): void {
+    this.#workers.get(call.workerId ?? '')?.calls.delete(call.callId);
+    this.#matchSoon();
+  }
+
+  #thank(workerId: string, callId: string): void {
+    this.#parts.send(workerId, serialiseFrame({ type: 'tool_ack', job_id: callId }));
+  }
+
+  #remember(callId: string): void {
+    this.#over.add(callId);
+    const [oldest] = this.#over;
+    if (this.#over.size > overMax && oldest !== undefined) this.#over.delete(oldest);
+  }
+
+  /** C3. */
+  #strange(workerId: string, callId: string): void {
+    if ((this.#workers.get(workerId)?.offer.protocol ?? 1) < 2) return;
+    if (this.#over.has(callId)) return this.#thank(workerId, callId);
+    if (this.#options.shared) return;
+    this.#parts.clock.after(strangerMs, () => {
+      if (!this.#calls.has(callId)) this.#thank(workerId, callId);
+    });
+  }
+
+  /** Calls that a worker still runs for a router that has forgotten them. */
+  #stopUnwanted(workerId: string, held: readonly string[]): void {
+    const stop = (callId: string): void =>
+      this.#parts.send(workerId, serialiseFrame({ type: 'cancel', job_id: callId }));
+    const unknown = held.filter(callId => !this.#calls.has(callId) && !this.#over.has(callId));
+    for (const callId of held) if (this.#over.has(callId)) stop(callId);
+    if (this.#options.shared || unknown.length === 0) return;
+    this.#parts.clock.after(strangerMs, () => {
+      for (const callId of unknown) if (!this.#calls.has(callId) && !this.#over.has(callId)) stop(callId);
+    });
+  }
+}
+
+/** After its own time limit, a tools worker has this long to say so. */
+const lateMs = 3000;
+
+/** A short look at a result's end: what it says exactly is read elsewhere. */
+const isNotBegun = (text: string): boolean => /"code":"(?:overloaded|worker_stopping)"[^"]*\}$/.test(text.slice(-64));
