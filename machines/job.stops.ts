@@ -8,6 +8,7 @@ import { estimateTokens } from '../protocol/anthropic-api.count.ts';
 import type { JobCompleted, JobEvent, OutputAppended } from '../protocol/job-events.ts';
 import type { Job } from './job.ts';
 import { cutAtStop } from './stop-texts.ts';
+import { afterAnswer } from './tool-round.decide.ts';
 
 const none: readonly string[] = [];
 
@@ -21,7 +22,7 @@ export function untilStop(job: Job, event: OutputAppended): JobEvent[] {
   if (stops.length === 0 || event.kind !== 'text') return [event];
   const { text, held, stopped } = cutAtStop(job.output.held + event.text, stops);
   const said: OutputAppended = { ...event, text, ...(held === '' ? {} : { held }) };
-  return stopped === null ? [said] : [said, stoppedAt(job, said, stopped)];
+  return stopped === null ? [said] : [said, ...afterAnswer(job, stoppedAt(job, said, stopped))];
 }
 
 /** The worker is cut short, so it will not say what it counted: its prompt is estimated. */
