@@ -13,6 +13,7 @@ import { openApiDocument } from '../../protocol/openapi.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
 import { newRequestId } from '../router/ids.ts';
+import { answerAdmin } from './admin.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
@@ -43,6 +44,9 @@ export interface HttpParts {
   /** Of an `Idempotency-Key`. */
   readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
+  readonly checkWorkerKey: KeyCheck;
+  /** Somebody with the workers' key wants the router to stop in order. */
+  readonly drain: () => void;
   readonly diagnostics: Diagnostics;
 }
 
@@ -55,7 +59,7 @@ const pipelinedMax = 256;
 
 export function openHttp(
   options: HttpOptions,
-  { front, completions, digest, checkKey, diagnostics }: HttpParts,
+  { front, completions, digest, checkKey, checkWorkerKey, drain, diagnostics }: HttpParts,
 ): Server {
   const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
@@ -78,6 +82,8 @@ export function openHttp(
       return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path.startsWith('api/jobs/')) return answerJobs(exchange, method, path.slice('api/jobs/'.length), parts);
+    if (path.startsWith('api/admin/'))
+      return answerAdmin(exchange, method, path.slice('api/admin/'.length), { checkWorkerKey, drain });
     if (path === 'openapi.json' && method === 'GET') return answerText(res, 200, jsonHeaders, openApi);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
