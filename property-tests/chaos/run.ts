@@ -46,7 +46,8 @@ export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
   const tally = newTally();
   let logs: LogFigures | null = null;
   const note = (what: string): void => {
-    found.push(`${new Date().toISOString()} ${what}`);
+    // A terminal's Ctrl-C ends the programs as well.
+    if (!options.stop.aborted) found.push(`${new Date().toISOString()} ${what}`);
   };
   const cluster = await openCluster(options, note);
   if (cluster === null) return null;
