@@ -21,7 +21,7 @@ test.before(async () => {
 test.after(() => router?.stop());
 
 for (const one of [...routerCases].sort((a, b) => Number(a.beside ?? false) - Number(b.beside ?? false)))
-  test(`${one.id}: ${one.says}`, async () => {
+  test(`${one.id} (${one.of}): ${one.says}`, async () => {
     const { outcome, error } = await (waiting.get(one.id) ?? runCase(one, peer()));
     if (outcome.result === 'fail') throw error;
     assert.is(outcome.result, 'pass', outcome.reason);

@@ -36,7 +36,7 @@ test.after(async () => {
 });
 
 for (const one of workerCases)
-  test(`${one.id}: ${one.says}`, async () => {
+  test(`${one.id} (${one.of}): ${one.says}`, async () => {
     if (own === null || over) {
       over = false;
       own = startOwnWorker(peer.port, gpuKey, 3);

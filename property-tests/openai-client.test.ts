@@ -1,38 +1,50 @@
-/** The official OpenAI client against a real router process, with workers that do what a test says. */
-import OpenAI from 'openai';
-import { test } from 'uvu';
+/**
+ * The official OpenAI client, in two major versions, against a real router process, with workers that do what a test
+ * says. Every test is run once with each.
+ */
+import OpenAI6 from 'openai';
+import OpenAI5 from 'openai-5';
+import * as uvu from 'uvu';
 import * as assert from 'uvu/assert';
-import { chat, health, untilHealth } from './callers.ts';
+import { call, chat, chatInit, dataOf, health, saidIn, untilHealth } from './callers.ts';
 import { apiKey, type RouterProcess, startRouter, waitUntil, within } from './processes.ts';
-import { helloScript, type Script, type ScriptedWorker, startWorker } from './scripted-worker.ts';
+import { helloScript, type Script, type ScriptedWorker } from './scripted-worker.ts';
+import { withWorker as joined } from './with-worker.ts';
+
+/** The major version that the running test is about. As far as the tests use them, the two have the same types. */
+let OpenAI = OpenAI6;
+
+function test(name: string, run: () => Promise<void>): void {
+  for (const [major, client] of Object.entries({ 6: OpenAI6, 5: OpenAI5 as unknown as typeof OpenAI6 }))
+    uvu.test(`openai ${major}: ${name}`, () => {
+      OpenAI = client;
+      return run();
+    });
+}
 
 let router: RouterProcess;
 /** With a queue of one and little patience. */
 let narrow: RouterProcess;
 
-test.before(async () => {
+uvu.test.before(async () => {
   router = await startRouter({ AUXOT_FSYNC: 'no' });
   narrow = await startRouter({ AUXOT_FSYNC: 'no', AUXOT_MAX_QUEUE: '1', AUXOT_QUEUE_TIMEOUT: '2s' });
 });
-test.after(async () => {
+uvu.test.after(async () => {
   await router?.stop();
   await narrow?.stop();
 });
 
-const clientOf = (at: RouterProcess, base = '/v1', options: object = {}): OpenAI =>
+const clientOf = (at: RouterProcess, base = '/v1', options: object = {}): OpenAI6 =>
   new OpenAI({ apiKey, baseURL: `${at.url}${base}`, maxRetries: 0, timeout: 20_000, ...options });
 
 const ask = { model: 'test-model', messages: [{ role: 'user' as const, content: 'hi' }] };
 
-async function withWorker(script: Script, run: (worker: ScriptedWorker) => Promise<void>, at = router): Promise<void> {
-  const worker = await startWorker(at.wsUrl, { script, hello: { protocol_version: 2, instance_id: 'i1' } });
-  try {
-    await run(worker);
-  } finally {
-    worker.close();
-    await untilHealth(at.url, ({ workers }) => workers === 0, 'the worker is still there');
-  }
-}
+const withWorker = (
+  script: Script,
+  run: (worker: ScriptedWorker) => Promise<void>,
+  { at = router, features = [] as readonly string[] } = {},
+): Promise<void> => joined(at, script, run, { features });
 
 const weather = {
   type: 'function' as const,
@@ -67,12 +79,12 @@ const ends =
     });
 
 /** What the client throws. */
-async function failureOf(promise: PromiseLike<unknown>): Promise<InstanceType<typeof OpenAI.APIError>> {
+async function failureOf(promise: PromiseLike<unknown>): Promise<InstanceType<typeof OpenAI6.APIError>> {
   try {
     await promise;
   } catch (error) {
     assert.instance(error, OpenAI.APIError);
-    return error as InstanceType<typeof OpenAI.APIError>;
+    return error as InstanceType<typeof OpenAI6.APIError>;
   }
   throw new Error('nothing was thrown');
 }
@@ -231,7 +243,7 @@ test('a full queue is tried again, and served when there is room', async () => {
       assert.is((await within(5000, patient, 'no answer')).choices[0]?.message.content, 'Hello from the GPU!');
       assert.is((await waiting)?.status, 200);
     },
-    narrow,
+    { at: narrow },
   );
 });
 
@@ -328,4 +340,101 @@ test('stored completions are none, and a file upload is not implemented', async 
   assert.equal([active, queued], [0, 0]);
 });
 
-test.run();
+test('OA22: what was thought stands beside the answer', async () => {
+  const thinks: Script = ({ job_id }, worker) => {
+    worker.say({ type: 'token', job_id, token: 'Hm.', reasoning: true });
+    worker.say({ type: 'token', job_id, token: 'Yes.' });
+    worker.say({
+      type: 'complete',
+      job_id,
+      full_response: 'Yes.',
+      reasoning_content: 'Hm.',
+      input_tokens: 10,
+      output_tokens: 5,
+      reasoning_tokens: 2,
+    });
+  };
+  await withWorker(thinks, async worker => {
+    const asked = { ...ask, reasoning_effort: 'low' as const };
+    const whole = await clientOf(router).chat.completions.create(asked);
+    const streamed = await clientOf(router).chat.completions.stream(asked).finalChatCompletion();
+    for (const { choices } of [whole, streamed]) {
+      const message = choices[0]?.message as { content: string; reasoning_content?: string } | undefined;
+      assert.equal([message?.content, message?.reasoning_content], ['Yes.', 'Hm.']);
+    }
+    assert.is(whole.usage?.completion_tokens_details?.reasoning_tokens, 2);
+    assert.is(worker.jobs[0]?.reasoning_effort, 'low');
+  });
+});
+
+test('OA24 OA25: a forced tool, a format and a picture reach a worker that can do them, and are refused by name without', async () => {
+  const picture = { type: 'image_url' as const, image_url: { url: 'data:image/png;base64,AAAA' } };
+  const schema = {
+    type: 'object',
+    properties: { n: { type: 'integer' } },
+    required: ['n'],
+    additionalProperties: false,
+  };
+  const wishes = {
+    tool_choice: { tools: [weather], tool_choice: { type: 'function', function: { name: 'weather' } } },
+    response_format: { response_format: { type: 'json_schema', json_schema: { name: 'n', schema, strict: true } } },
+    images: { messages: [{ role: 'user', content: [{ type: 'text', text: 'What?' }, picture] }] },
+  } as const;
+  const asked = (wish: object) => clientOf(router).chat.completions.create({ ...ask, ...wish });
+  await withWorker(
+    helloScript,
+    async worker => {
+      for (const wish of Object.values(wishes)) await asked(wish);
+      const [tool, format, seen] = worker.jobs;
+      assert.match(JSON.stringify(tool?.tool_choice), /weather/);
+      assert.match(JSON.stringify(format?.response_format), /"integer"/);
+      assert.ok(JSON.stringify(seen?.messages).includes(picture.image_url.url));
+    },
+    { features: Object.keys(wishes) },
+  );
+  await withWorker(helloScript, async () => {
+    for (const [name, wish] of Object.entries(wishes)) {
+      const refused = await failureOf(asked(wish));
+      assert.instance(refused, OpenAI.BadRequestError);
+      assert.is(refused.code, 'unsupported_parameter');
+      assert.match(refused.param ?? '', name === 'images' ? /^messages/ : name);
+    }
+  });
+});
+
+test('OA36 OA39: what a worker reports has its status, its code, and its class in the client', async () => {
+  for (const [code, status, kind, shown] of [
+    ['context_length_exceeded', 400, OpenAI.BadRequestError, 'context_length_exceeded'],
+    ['invalid_request', 400, OpenAI.BadRequestError, null],
+    ['overloaded', 503, OpenAI.InternalServerError, 'server_overloaded'],
+    ['timeout', 504, OpenAI.InternalServerError, 'timeout'],
+    ['worker_error', 500, OpenAI.InternalServerError, 'worker_error'],
+  ] as const) {
+    const fails: Script = ({ job_id }, worker) => worker.say({ type: 'error', job_id, code, error: 'no' });
+    await withWorker(fails, async () => {
+      for (const stream of [false, true]) {
+        const failed = await failureOf(clientOf(router).chat.completions.create({ ...ask, stream }));
+        assert.instance(failed, kind);
+        assert.equal([failed.status, failed.code], [status, shown]);
+      }
+    });
+  }
+});
+
+test('OA42: a body with input and flat tools gets an answer of this route', async () => {
+  const { function: described } = weather;
+  const body = { model: 'm', input: [{ role: 'user', content: 'hi' }], tools: [{ type: 'function', ...described }] };
+  await withWorker(callsWeather, async worker => {
+    const whole = await clientOf(router).post<OpenAI6.ChatCompletion>('/chat/completions', { body });
+    assert.is(whole.object, 'chat.completion');
+    assert.is(whole.choices[0]?.message.tool_calls?.length, 2);
+    assert.match(JSON.stringify(worker.jobs[0]?.tools), /"weather".*"city"/);
+    const { text } = await call(
+      `${router.url}/v1/chat/completions`,
+      chatInit(JSON.stringify({ ...body, stream: true })),
+    );
+    assert.equal([saidIn(text), dataOf(text).at(-1)], ['Looking.', '[DONE]']);
+  });
+});
+
+uvu.test.run();

@@ -13,6 +13,7 @@ import { openApiDocument } from '../../protocol/openapi.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
 import { newRequestId } from '../router/ids.ts';
+import { answerAdmin } from './admin.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
@@ -49,6 +50,9 @@ export interface HttpParts {
   /** Of an `Idempotency-Key`. */
   readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
+  readonly checkWorkerKey: KeyCheck;
+  /** Somebody with the workers' key wants the router to stop in order. */
+  readonly drain: () => void;
   readonly diagnostics: Diagnostics;
 }
 
@@ -61,7 +65,7 @@ const pipelinedMax = 256;
 
 export function openHttp(
   options: HttpOptions,
-  { front, completions, digest, checkKey, diagnostics }: HttpParts,
+  { front, completions, digest, checkKey, checkWorkerKey, drain, diagnostics }: HttpParts,
 ): Server {
   const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
@@ -88,6 +92,8 @@ export function openHttp(
     if (path.startsWith('api/tools/v1/'))
       return answerTools(exchange, method, path.slice('api/tools/v1/'.length), parts);
     if (path === 'mcp' || path.startsWith('mcp/')) return mcp.answer(exchange, method, path.slice(4));
+    if (path.startsWith('api/admin/'))
+      return answerAdmin(exchange, method, path.slice('api/admin/'.length), { checkWorkerKey, drain });
     if (path === 'openapi.json' && method === 'GET') return answerText(res, 200, jsonHeaders, openApi);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };

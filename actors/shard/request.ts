@@ -6,7 +6,7 @@ import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '.
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
 import { parseEmbeddingRequest } from '../../protocol/openai-api.embeddings.ts';
-import { parseChatRequest } from '../../protocol/openai-api.ts';
+import { parseChatOrInput } from '../../protocol/openai-api.mixed.ts';
 import { jobOfResponse } from '../../protocol/responses-api.ids.ts';
 import { parseResponseRequest, referencesIn } from '../../protocol/responses-api.ts';
 import type { JobHistory } from '../../protocol/shard-messages.ts';
@@ -102,7 +102,7 @@ function parse(body: unknown, { api, modelDefault, offered = [], histories = [] 
   const honours = featuresOffered(offered);
   switch (api) {
     case 'openai.chat':
-      return parseChatRequest(body, { modelDefault, honours });
+      return parseChatOrInput(body, { modelDefault, honours });
     case 'openai.completions':
       return parseCompletionRequest(body, { modelDefault, honours });
     case 'openai.embeddings':

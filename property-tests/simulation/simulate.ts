@@ -6,6 +6,7 @@
  *   npm run simulate -- --seconds 20              a short one, for a quick answer
  *   npm run simulate -- --seed 7 --trace          plays one seed again, with its whole timeline
  *   npm run simulate -- --seed 7 --shrink         and tells its shortest history
+ *   npm run simulate -- --shrink-seconds 0        spends no time on looking for a shorter history of what it finds
  *
  * Ends with 1 when something was found.
  */
@@ -29,11 +30,12 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '1' },
     trace: { type: 'boolean', default: false },
     shrink: { type: 'boolean', default: false },
+    'shrink-seconds': { type: 'string' },
   },
 });
 
 function numberOf(
-  name: 'seed' | 'from' | 'seeds' | 'seconds' | 'minutes' | 'processes' | 'faults' | 'rate',
+  name: 'seed' | 'from' | 'seeds' | 'seconds' | 'minutes' | 'processes' | 'faults' | 'rate' | 'shrink-seconds',
   otherwise: number,
 ): number {
   const text = values[name];
@@ -44,7 +46,7 @@ function numberOf(
   process.exit(2);
 }
 
-const shrinkMs = 60_000;
+const shrinkMs = 1000 * numberOf('shrink-seconds', 60);
 const rate = numberOf('rate', 1);
 process.exitCode = values.seed === undefined ? await many() : await one(numberOf('seed', 0));
 

@@ -1,0 +1,49 @@
+/**
+ * Every case of the lists that the HTTP interface was built from is named by a test, or by docs/departures.md: RT1 to
+ * RT16, AU1 to AU19, and so on (`case-ids.json` says how many of each there are).
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const counts: Record<string, number> = JSON.parse(readFileSync(new URL('./case-ids.json', import.meta.url), 'utf8'));
+
+/** The first text behind each `test(`, and what the conformance cases say they are of. */
+function namesIn(path: string): string[] {
+  const text = readFileSync(path, 'utf8');
+  const name = path.endsWith('.test.ts') ? /\btest\(\s*(['"`])(.*?)\1,/gs : /^\s*of: (['"])(.*?)\1,$/gm;
+  return [...text.matchAll(name)].map(([, , said = '']) => said);
+}
+
+const files = ['protocol', 'machines', 'registry', 'actors', 'bin', 'property-tests'].flatMap(folder =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith('.test.ts') || /conformance.cases\..*\.ts$/.test(path))
+    .map(path => join(root, folder, path)),
+);
+
+const idsIn = (text: string): string[] => text.match(/\b(?:RT|AU|RB|OA|RS|AN)\d+\b/g) ?? [];
+
+const wanted = Object.entries(counts).flatMap(([list, count]) =>
+  Array.from({ length: count }, (_, n) => `${list}${n + 1}`),
+);
+const named = new Set(files.flatMap(namesIn).flatMap(idsIn));
+
+test('every case has a test that is named by it, or stands among the departures', () => {
+  const departures = new Set(idsIn(readFileSync(join(root, 'docs/departures.md'), 'utf8')));
+  assert.equal(
+    wanted.filter(id => !named.has(id) && !departures.has(id)),
+    [],
+  );
+});
+
+test('no test is named by a case that there is not', () => {
+  assert.equal(
+    [...named].filter(id => !wanted.includes(id)),
+    [],
+  );
+});
+
+test.run();

@@ -1,0 +1,81 @@
+/** Bugs at the borders: HTTP, WebSockets, and the words of the protocol. */
+import type { Mutation } from './mutation.ts';
+
+export const edgeMutations: readonly Mutation[] = [
+  {
+    id: 'caller-gone-not-heard',
+    file: 'actors/edge/chat.ts',
+    old: `  res.on('close', () => front.callerClosed(streamId));\n`,
+    now: '',
+    breaks: 'The front never learns that a caller has gone.',
+    suites: ['property-tests/http.test.ts', 'property-tests/conformance.test.ts'],
+  },
+  {
+    id: 'slow-caller-not-woken',
+    file: 'actors/edge/chat.ts',
+    old: `  res.on('drain', () => front.callerDrained(streamId));\n`,
+    now: '',
+    breaks: 'A slow caller that reads again is given nothing more.',
+    suites: ['property-tests/http.test.ts', 'property-tests/resume.test.ts'],
+  },
+  {
+    id: 'wrong-key-lets-in',
+    file: 'actors/edge/api-key.ts',
+    old: '    if (right === true) return true;',
+    now: `    if (right !== 'busy') return true;`,
+    breaks: 'Any API key opens.',
+    suites: ['property-tests/http.test.ts', 'property-tests/conformance.test.ts'],
+  },
+  {
+    id: 'other-body-same-key',
+    file: 'actors/edge/keyed.ts',
+    old: `createHash('sha256').update(body).digest('base64url');`,
+    now: `createHash('sha256').update(String(body.length > 0)).digest('base64url');`,
+    breaks: 'Another request under the same Idempotency-Key gets the answer of the first.',
+    suites: ['property-tests/idempotency.test.ts', 'property-tests/conformance.test.ts'],
+  },
+  {
+    id: 'last-event-id-ignored',
+    file: 'actors/edge/jobs.ts',
+    old: `typeof header === 'string' && header !== '' ? header : startingAfter(url ?? '/');`,
+    now: `typeof header === 'string' && header !== '' ? null : startingAfter(url ?? '/');`,
+    breaks: 'A caller that resumes is given the answer from its beginning.',
+    suites: ['property-tests/resume.test.ts', 'property-tests/conformance.test.ts'],
+  },
+  {
+    id: 'pong-not-heard',
+    file: 'actors/edge/sockets.ts',
+    old: `    webSocket.on('pong', () => front.workerSeen(workerId));\n`,
+    now: '',
+    breaks: 'A worker that answers pings counts as silent.',
+    suites: [
+      'property-tests/conformance.test.ts',
+      'property-tests/timing.test.ts',
+      'property-tests/worker-loss.test.ts',
+    ],
+  },
+  {
+    id: 'epoch-not-compared',
+    file: 'protocol/position.ts',
+    old: 'a.epoch - b.epoch || a.number - b.number;',
+    now: 'a.number - b.number;',
+    breaks: 'Positions of different epochs are compared by their numbers.',
+    suites: ['simulation', 'property-tests/resume.test.ts'],
+  },
+  {
+    id: 'index-ignored',
+    file: 'protocol/position.ts',
+    old: 'const number = Number(match[2]) + Number(match[3]);',
+    now: 'const number = Number(match[2]);',
+    breaks: 'A position within a batch is read as that of its first event.',
+    suites: ['property-tests/resume.test.ts', 'property-tests/follow.test.ts'],
+  },
+  {
+    id: 'frames-of-cursor-ignored',
+    file: 'protocol/position.ts',
+    old: 'frames: frames === undefined ? null : Number(frames) };',
+    now: 'frames: null };',
+    breaks: 'A caller that resumes within an event is not given its other frames.',
+    suites: ['property-tests/resume.test.ts', 'simulation'],
+  },
+];

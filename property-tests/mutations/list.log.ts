@@ -1,0 +1,103 @@
+/** Bugs in the log and the store below it. */
+import type { Mutation } from './mutation.ts';
+
+const logTests = ['actors/log/job-log.test.ts', 'property-tests/store-job-log.test.ts'];
+
+export const logMutations: readonly Mutation[] = [
+  {
+    id: 'stale-epoch-accepted',
+    file: 'actors/log/job-log.ts',
+    old: `return v === 'v' && version === envelopeVersion && e === 'e' && events === append.events;`,
+    now: `return v === 'v' && version === envelopeVersion && e === 'e' && typeof events === 'string';`,
+    breaks: `Another writer's entry at our id is taken for ours.`,
+    suites: ['actors/log/job-log.test.ts', 'simulation'],
+  },
+  {
+    id: 'own-append-fenced',
+    file: 'actors/log/job-log.ts',
+    old: 'results[index] = ours[i] === true ? ok : fenced;',
+    now: 'results[index] = ours[i] === true ? fenced : fenced;',
+    breaks: 'An append that is repeated after a lost reply counts as refused.',
+    suites: ['actors/log/job-log.test.ts', 'simulation'],
+  },
+  {
+    id: 'log-made-anew',
+    file: 'actors/log/job-log.ts',
+    old: `  return ['xadd', key, 'NOMKSTREAM', id,`,
+    now: `  return ['xadd', key, id,`,
+    breaks: 'A log that was removed comes to life again with whatever is said next.',
+    suites: [...logTests, 'simulation'],
+  },
+  {
+    id: 'ended-job-stays-open',
+    file: 'actors/log/job-log.ts',
+    old: 'this.finished.add({ jobId, bytes: job.bytes, readyIds: job.readyIds });',
+    now: 'this.finished.add({ jobId, bytes: job.bytes, readyIds: [] });',
+    breaks: 'A job that has ended stays in the index of open ones.',
+    suites: ['simulation', ...logTests],
+  },
+  {
+    id: 'adopted-job-not-listed',
+    file: 'actors/log/job-log.ts',
+    old: 'creates === true || adopts === true;',
+    now: 'creates === true && adopts !== true;',
+    breaks: 'A job that was taken over is not in the index in the name of its new writer.',
+    suites: [...logTests, 'simulation'],
+  },
+  {
+    id: 'read-repeats-an-event',
+    file: 'actors/log/log-entry.ts',
+    old: 'entry.events.slice(number + 1 - entry.sequence);',
+    now: 'entry.events.slice(number - entry.sequence);',
+    breaks: 'Who reads on from within an entry gets the last event again.',
+    suites: [...logTests, 'simulation'],
+  },
+  {
+    id: 'read-begins-at-the-entry',
+    file: 'actors/log/job-log.ts',
+    old: `['xrange', key, \`(\${at}\`, '+', ...count],`,
+    now: `['xrange', key, at, '+', ...count],`,
+    breaks: 'Who reads on from the beginning of an entry gets that entry again.',
+    suites: [...logTests, 'simulation'],
+  },
+  {
+    id: 'ready-entry-not-acknowledged',
+    file: 'actors/log/offers.ts',
+    old: `        ['xack', this.key(line), group, id],\n`,
+    now: '',
+    breaks: 'An offer that is done with stays pending.',
+    suites: ['simulation', 'property-tests/cluster-store.test.ts'],
+  },
+  {
+    id: 'offers-of-the-dead-left',
+    file: 'actors/log/offers.ts',
+    old: 'entries.filter(([, consumer]) => isGone(consumer)).map(([id]) => id);',
+    now: 'entries.filter(([, consumer]) => !isGone(consumer)).map(([id]) => id);',
+    breaks: 'Offers of routers that live are taken from them, and those of dead ones left.',
+    suites: ['simulation', 'property-tests/cluster-store.test.ts'],
+  },
+  {
+    id: 'acknowledged-before-written',
+    file: 'actors/log/append-file.ts',
+    old: `    if (group === null) return Promise.resolve(reply);\n`,
+    now: `    if (group === null || group !== this.writing) return Promise.resolve(reply);\n`,
+    breaks: 'The store says yes to what is not in its file yet.',
+    suites: ['actors/log/append-file.test.ts', 'simulation'],
+  },
+  {
+    id: 'torn-tail-kept',
+    file: 'actors/log/append-file.ts',
+    old: '        await file.truncate(size);\n        say(`store: dropped',
+    now: '        say(`store: dropped',
+    breaks: 'Half a command stays at the end of the file, and the next one is written behind it.',
+    suites: ['actors/log/append-file.test.ts', 'simulation'],
+  },
+  {
+    id: 'equal-id-taken',
+    file: 'actors/log/stream-id.ts',
+    old: '(a.seq === b.seq ? 0 : a.seq < b.seq ? -1 : 1) : a.ms < b.ms ? -1 : 1;',
+    now: '(a.seq <= b.seq ? (a.seq === b.seq ? 0 : -1) : 1) : a.ms < b.ms ? 1 : -1;',
+    breaks: 'Ids are ordered against their first part: an old epoch stands above a new one.',
+    suites: ['simulation', ...logTests],
+  },
+];
