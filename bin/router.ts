@@ -33,7 +33,7 @@ async function serve(args: readonly string[]): Promise<number> {
     shards: config.shards,
     recovered: router.recovered,
   });
-  const signal = await Promise.race([stopSignal(), router.failed]);
+  const signal = await Promise.race([stopSignal(), router.asked, router.failed]);
   diagnostics.info('router stops', { signal });
   await router.stop(stopGraceMs - 1000);
   diagnostics.info('router stopped');

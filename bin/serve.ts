@@ -28,6 +28,8 @@ export interface RunningRouter {
   readonly recovered: number;
   /** Whether a worker could take a job now. */
   readonly served: () => boolean;
+  /** Resolves when somebody has asked for a drain. */
+  readonly asked: Promise<'drain'>;
   /** Rejects when the router cannot go on. */
   readonly failed: Promise<never>;
   stop(graceMs: number): Promise<void>;
@@ -51,6 +53,10 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
   const completions = new CompletionList(store, config.logRetentionMs);
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
+  let ask: (what: 'drain') => void = () => undefined;
+  const asked = new Promise<'drain'>(resolve => {
+    ask = resolve;
+  });
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
@@ -108,12 +114,16 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
           : { max_context_length: config.policy.ctxSize, capabilities: config.policy.capabilities },
       corsOrigins: config.corsOrigins,
       version: programVersion(),
+      toolCallMs: config.jobTimeoutMs,
+      mcpExposeLlm: config.mcpExposeLlm,
     },
     {
       front,
       completions,
       diagnostics,
-      checkKey: (key, source) => checkApiKey(keys, key, source),
+      checkKey: (key, source) => checkKey(keys, 'api', key, source),
+      checkWorkerKey: (key, source) => checkKey(keys, 'admin', key, source),
+      drain: () => ask('drain'),
       // Keyed with what only this configuration has, so that a guess cannot be checked against a log.
       digest: key => createHmac('sha256', config.keyHashes.api).update(key).digest('base64url'),
     },
@@ -130,6 +140,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     port,
     url: `http://${config.host === '0.0.0.0' || config.host === '::' ? 'localhost' : bracketed(config.host)}:${port}`,
     recovered,
+    asked,
     failed,
     served: () => front.health().slots > 0,
     async stop(graceMs: number) {
@@ -200,10 +211,15 @@ function keyPort(keys: KeyVerifier): KeyPort {
   };
 }
 
-function checkApiKey(keys: KeyVerifier, key: string, source: string): boolean | Promise<boolean | 'busy'> {
-  const known = keys.cached('api', key);
+function checkKey(
+  keys: KeyVerifier,
+  kind: 'api' | 'admin',
+  key: string,
+  source: string,
+): boolean | Promise<boolean | 'busy'> {
+  const known = keys.cached(kind, key);
   if (known !== null) return known;
-  return keys.verify('api', key, source).catch(error => {
+  return keys.verify(kind, key, source).catch(error => {
     if (error instanceof CheckBusyError) return 'busy' as const;
     throw error;
   });

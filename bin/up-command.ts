@@ -94,7 +94,7 @@ export async function up(args: readonly string[], given: Env): Promise<number> {
           clearInterval(greeting);
           welcome(router, keys.apiKey, config.policy.model);
         }, lookMs);
-  const signal = await Promise.race([stopped, router.failed]);
+  const signal = await Promise.race([stopped, router.asked, router.failed]);
   clearInterval(greeting);
   say(`${signal}: finishing what runs (again to stop at once)`);
   await router.stop(stopGraceMs);

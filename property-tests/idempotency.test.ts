@@ -159,6 +159,24 @@ test('the same request with Last-Event-ID goes on with its answer', async () => 
   });
 });
 
+// Found by the simulation: the rest was looked for in the first job that had the key, which had failed.
+test('the rest of an answer under a key that was handed on is that of the job that has it now', async () => {
+  let code = 'overloaded';
+  const script: Script = (job, worker) => {
+    if (code === '') return helloScript(job, worker);
+    worker.say({ type: 'error', job_id: job.job_id, error: 'no', code });
+  };
+  await withWorker(script, async () => {
+    const [key, body] = [newKey(), { stream: true }];
+    assert.ok((await keyed(key, body)).status >= 500);
+    code = '';
+    const whole = await keyed(key, body);
+    const [first = ''] = whole.text.split(/(?<=\n\n)/);
+    const rest = await keyed(key, body, { 'last-event-id': '1-1.0' });
+    assert.is(first + rest.text, whole.text);
+  });
+});
+
 test('a caller that left and comes back with its key gets an answer', async () => {
   let begun = 0;
   const script: Script = (job, worker) => {

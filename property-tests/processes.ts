@@ -24,15 +24,16 @@ export interface Program {
 
 /** Starts `bin/<name>.ts`. Whatever is still running when the test file ends is killed. */
 export function runProgram(name: string, args: readonly string[], env: Record<string, string>, cwd: string): Program {
-  const child: ChildProcess = spawn(
-    process.execPath,
-    ['--import', import.meta.resolve('tsx'), join(root, 'bin', `${name}.ts`), ...args],
-    {
-      cwd,
-      env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    },
-  );
+  return runScript(join(root, 'bin', `${name}.ts`), args, env, cwd);
+}
+
+/** The same for a file of the tests' own. */
+export function runScript(path: string, args: readonly string[], env: Record<string, string>, cwd: string): Program {
+  const child: ChildProcess = spawn(process.execPath, ['--import', import.meta.resolve('tsx'), path, ...args], {
+    cwd,
+    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (piece: Buffer) => {

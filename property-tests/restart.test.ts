@@ -11,13 +11,16 @@ const health = async (url: string): Promise<Record<string, unknown>> => {
   return { ...(value as Record<string, unknown>) };
 };
 
+let asked = 0;
+
 const chat = (url: string, body: object) =>
   fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
     headers: {
       authorization: `Bearer ${apiKey}`,
       'content-type': 'application/json',
-      'idempotency-key': 'secret-looking-key',
+      // One each: a second request under the key of the first would follow the first one's job.
+      'idempotency-key': `secret-looking-key-${asked++}`,
     },
     body: JSON.stringify(body),
   });

@@ -131,6 +131,14 @@ export const routes: readonly DocumentedRoute[] = [
   },
   { method: 'post', path: '/api/jobs/{id}/cancel', summary: 'Cancel a job', api: 'router' },
   { method: 'delete', path: '/api/jobs/{id}', summary: 'Cancel a job', api: 'router' },
+  { method: 'get', path: '/api/tools/v1/tools', summary: 'Tools that can be called', api: 'router' },
+  { method: 'post', path: '/api/tools/v1/execute', summary: 'Run a tool', api: 'router' },
+  {
+    method: 'post',
+    path: '/api/admin/drain',
+    summary: "Stop in order, as by SIGTERM (with the workers' key)",
+    api: 'router',
+  },
   { method: 'get', path: '/health', summary: 'Whether the router works, and its slots', api: 'router', open: true },
   { method: 'get', path: '/openapi.json', summary: 'This document', api: 'router', open: true },
 ];

@@ -1,6 +1,6 @@
 /**
- * What `npm start`, `npm test` and `npm run build`, `bench`, `conformance`, `simulate` and `mutations` run. Node alone is
- * enough: what else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
+ * What `npm start`, `npm test` and `npm run build`, `bench`, `conformance`, `simulate`, `chaos` and `mutations` run. Node alone
+ * is enough: what else is missing is set up first, and said. Each step is skipped when its result is already there and still fits.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -39,7 +39,7 @@ const testsRunning = new Set();
 let stopSignal = null;
 
 const [task = '', ...args] = process.argv.slice(2);
-const tasks = { start, test, build, bench, conformance, simulate, mutations };
+const tasks = { start, test, build, bench, conformance, simulate, chaos, mutations };
 
 if (Number(process.versions.node.split('.')[0]) < nodeFloor)
   fail(`Node ${nodeFloor} or newer is needed; this is ${process.version} (${process.execPath}).`);
@@ -72,6 +72,11 @@ async function conformance() {
 async function simulate() {
   await install();
   return runNode(['--import', 'tsx', 'property-tests/simulation/simulate.ts', ...args]);
+}
+
+async function chaos() {
+  await install();
+  return runNode(['--import', 'tsx', 'property-tests/chaos/chaos.ts', ...args]);
 }
 
 async function mutations() {

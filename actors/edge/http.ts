@@ -13,6 +13,7 @@ import { openApiDocument } from '../../protocol/openapi.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
 import { newRequestId } from '../router/ids.ts';
+import { answerAdmin } from './admin.ts';
 import { answerError, answerJson, answerText, type Exchange } from './answers.ts';
 import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
@@ -20,9 +21,11 @@ import { BodyRefused } from './body.ts';
 import type { CompletionsPort } from './completions.ts';
 import { allowOrigin } from './cors.ts';
 import { answerJobs } from './jobs.ts';
+import { type McpEdge, openMcp } from './mcp.ts';
 import { answerOpenai } from './openai.ts';
 import { type Route, routeOf } from './paths.ts';
 import { answerRaw } from './raw-answers.ts';
+import { answerTools } from './tools-api.ts';
 
 export interface HttpOptions {
   readonly bodyBytesMax: number;
@@ -35,6 +38,10 @@ export interface HttpOptions {
   /** Origins whose browser apps may call; `*` for all. */
   readonly corsOrigins: readonly string[];
   readonly version: string;
+  /** How long a tool that is called directly may take. */
+  readonly toolCallMs: number;
+  /** MCP clients may ask the model. */
+  readonly mcpExposeLlm: boolean;
 }
 
 export interface HttpParts {
@@ -43,6 +50,9 @@ export interface HttpParts {
   /** Of an `Idempotency-Key`. */
   readonly digest: (key: string) => string;
   readonly checkKey: KeyCheck;
+  readonly checkWorkerKey: KeyCheck;
+  /** Somebody with the workers' key wants the router to stop in order. */
+  readonly drain: () => void;
   readonly diagnostics: Diagnostics;
 }
 
@@ -55,11 +65,12 @@ const pipelinedMax = 256;
 
 export function openHttp(
   options: HttpOptions,
-  { front, completions, digest, checkKey, diagnostics }: HttpParts,
+  { front, completions, digest, checkKey, checkWorkerKey, drain, diagnostics }: HttpParts,
 ): Server {
   const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
   const parts = { ...options, front, completions, digest, checkKey, startedAt };
+  const mcp: McpEdge = openMcp(parts);
   /** Exchanges of a connection that are not over; the first is being served (E3). */
   const lines = new WeakMap<Socket, (() => void)[]>();
 
@@ -78,6 +89,11 @@ export function openHttp(
       return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path.startsWith('api/jobs/')) return answerJobs(exchange, method, path.slice('api/jobs/'.length), parts);
+    if (path.startsWith('api/tools/v1/'))
+      return answerTools(exchange, method, path.slice('api/tools/v1/'.length), parts);
+    if (path === 'mcp' || path.startsWith('mcp/')) return mcp.answer(exchange, method, path.slice(4));
+    if (path.startsWith('api/admin/'))
+      return answerAdmin(exchange, method, path.slice('api/admin/'.length), { checkWorkerKey, drain });
     if (path === 'openapi.json' && method === 'GET') return answerText(res, 200, jsonHeaders, openApi);
     if (path === 'ws' && method === 'GET') {
       const headers = { 'content-type': 'text/plain', 'sec-websocket-version': '13', upgrade: 'websocket' };
@@ -149,6 +165,7 @@ export function openHttp(
   // The body is asked for when it is wanted (chat.ts), and other expectations are none of ours.
   server.on('checkContinue', arrived);
   server.on('checkExpectation', arrived);
+  server.once('close', () => mcp.close());
   server.headersTimeout = headersMs;
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0;

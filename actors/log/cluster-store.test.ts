@@ -6,6 +6,7 @@ import { openEmbedded } from './embedded-redis.ts';
 import type { Letter } from './inbox.ts';
 import { JobLog } from './job-log.ts';
 import { offerLines } from './offers.ts';
+import { StoredRequestKeys } from './request-keys.ts';
 import type { Store } from './store.ts';
 
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms));
@@ -47,6 +48,23 @@ const submitted = {
 const said = (text: string) => ({ type: 'output.appended', at, attempt: 1, kind: 'text', text, tokens: 1 });
 const entry = (epoch: number, sequence: number, ...events: object[]) =>
   ({ jobId: 'j', epoch, sequence, count: events.length, events: JSON.stringify(events) }) as const;
+
+// Found by the simulation: the owner of a job that had ended was asked for it, said nothing, and a worker that held such
+// a job was never greeted again.
+test('a job that was taken over behind its end belongs to nobody', async () => {
+  const { store, a, log, close } = await routers();
+  const late = (epoch: number) => entry(epoch, 1, { type: 'job.adopted', at, instance: 'i', boot: `b${epoch}` });
+  await log.append([{ ...entry(1, 1, submitted), creates: true }]);
+  await log.append([late(2)]);
+  assert.is(await a.ownerOf('j'), 'b2');
+  await log.append([entry(2, 2, { type: 'job.cancelled', at, reason: 'requested' })]);
+  await log.append([late(3)]);
+  await log.append([late(4)]);
+  assert.is(await a.ownerOf('j'), null);
+  const ending = await new StoredRequestKeys(store, 60_000).ending('j');
+  assert.is(typeof ending === 'object' && ending.type, 'job.cancelled', 'and its request key is handed on');
+  await close();
+});
 
 test('an offer is given to one router, and to another one when that is gone before it is done with', async () => {
   const { a, b, close } = await routers();

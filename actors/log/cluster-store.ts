@@ -1,8 +1,8 @@
 /** All that routers which share a store do with each other, over that store: members, offers, letters, others' logs. */
-import { isTerminal } from '../../protocol/job-events.ts';
 import type { Position } from '../../protocol/position.ts';
 import { type Letter, lettersOf, sendLetter } from './inbox.ts';
 import type { JobLog } from './job-log.ts';
+import { endsLog, lastSaid } from './last-said.ts';
 import { type LogPage, liveTail } from './live-tail.ts';
 import { inboxKey, logKey, wakeKey } from './log-keys.ts';
 import { Members } from './members.ts';
@@ -91,7 +91,9 @@ export class ClusterStore extends Members {
     if (top === undefined) return null;
     const opening = `${Number.parseInt(top[0], 10)}-1`;
     const [entry] = await this.#store.xrange(logKey(jobId), opening, opening);
-    return entry === undefined || endsJob(top) ? null : bootIn(entry);
+    if (entry === undefined) return null;
+    const last = await lastSaid(this.#store, jobId);
+    return last !== undefined && endsLog(last) ? null : bootIn(entry);
   }
 
   tail(jobId: string, after: Position, wanted: () => boolean): AsyncGenerator<LogPage> {
@@ -111,9 +113,4 @@ const eventsIn = ([, fields]: Entry): unknown[] => {
 function bootIn(entry: Entry): string | null {
   const [first] = eventsIn(entry);
   return typeof first === 'object' && first !== null && 'boot' in first ? String(first.boot) : null;
-}
-
-function endsJob(entry: Entry): boolean {
-  const last = eventsIn(entry).at(-1);
-  return typeof last === 'object' && last !== null && 'type' in last && isTerminal(String(last.type));
 }

@@ -15,9 +15,10 @@
  * L6. An unfinished job stands in the index in the name of the boot that opened its last epoch: who takes a job over puts
  *     it there together with the opening entry, and who has lost it takes away what was put there in its own name only.
  */
-import { envelopeVersion, isTerminal } from '../../protocol/job-events.ts';
+import { envelopeVersion } from '../../protocol/job-events.ts';
 import { comparePositions, origin, type Position } from '../../protocol/position.ts';
 import { FinishedLogs, type SweepResult } from './finished-logs.ts';
+import { endsLog, isAdoption } from './last-said.ts';
 import { entryAfter, follows, LogCorrupt, type LogEntry, parseEntry } from './log-entry.ts';
 import { logKey, readyKey } from './log-keys.ts';
 import { type BatchReply, type Entry, type Store, StoreTrouble, type Words } from './store.ts';
@@ -366,20 +367,3 @@ async function answered<T>(reply: Promise<T>, withinMs: number): Promise<T> {
 
 /** The reply of XRANGE or XREVRANGE. Its shape is the store's promise. */
 const entriesOf = (reply: readonly [Error | null, unknown] | undefined): Entry[] => (reply?.[1] ?? []) as Entry[];
-
-/** Whether the last event of an entry is terminal. A broken entry is not: its job must be recovered, and fail aloud. */
-const endsLog = (entry: Entry): boolean => isTerminal(lastTypeOf(entry) ?? '');
-
-/** Whether it says only that a boot has taken the job over. */
-const isAdoption = (entry: Entry): boolean => lastTypeOf(entry) === 'job.adopted';
-
-/** The type of an entry's last event. */
-function lastTypeOf([, fields]: Entry): string | null {
-  try {
-    const events: unknown = JSON.parse(fields[3] ?? '');
-    const last: unknown = Array.isArray(events) ? events.at(-1) : null;
-    return typeof last === 'object' && last !== null && 'type' in last ? String(last.type) : null;
-  } catch {
-    return null; // no JSON: the reader of this log says so with its position
-  }
-}

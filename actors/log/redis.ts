@@ -7,6 +7,7 @@
 import { Redis } from 'ioredis';
 import type { Fsync } from './append-file.ts';
 import { openEmbedded } from './embedded-redis.ts';
+import { endWhenSilent } from './silent-connection.ts';
 import type { Store } from './store.ts';
 
 export type { Store } from './store.ts';
@@ -30,6 +31,8 @@ const firstAnswerMs = 5000;
 /** Reconnects that a command waits for before it is rejected; with the delays below, about a second. */
 const reconnectsPerCommand = 4;
 const reconnectDelayMsMax = 1000;
+/** A connection that is ended may be dead, and then it never says goodbye. */
+const goodbyeMs = 100;
 
 export async function openStore({
   redisUrl,
@@ -47,6 +50,7 @@ async function connect(url: string, say: (message: string) => void, returned: ()
   const redis = new Redis(target(url), {
     lazyConnect: true,
     connectTimeout: firstAnswerMs,
+    disconnectTimeout: goodbyeMs,
     enableAutoPipelining: true,
     maxRetriesPerRequest: reconnectsPerCommand,
     retryStrategy: attempt => Math.min(reconnectDelayMsMax, 50 * 2 ** Math.min(attempt, 10)),
@@ -77,6 +81,7 @@ async function connect(url: string, say: (message: string) => void, returned: ()
     );
   }
   opened = true;
+  endWhenSilent(redis, say);
   // ioredis types list the option orders it knows; at run time every command takes its words as they come, as the port has them.
   return redis as unknown as Store;
 }

@@ -5,8 +5,9 @@
  * claim is made under its id (`<key>/<job>`), so that of two callers who try again one wins, too.
  */
 import { isTerminal, type JobEvent } from '../../protocol/job-events.ts';
+import { lastSaid } from './last-said.ts';
 import { parseEntry } from './log-entry.ts';
-import { logKey, requestKey } from './log-keys.ts';
+import { requestKey } from './log-keys.ts';
 import { type Store, StoreTrouble } from './store.ts';
 
 /** Of a job's log: its last event if that ends the job. */
@@ -41,9 +42,8 @@ export class StoredRequestKeys {
   }
 
   async ending(jobId: string): Promise<Ending> {
-    const [entry] = await trying(() => this.#store.xrevrange(logKey(jobId), '+', '-', 'COUNT', 1));
+    const entry = await trying(() => lastSaid(this.#store, jobId));
     if (entry === undefined) return 'missing';
-    // `job.adopted` may stand behind the last word, of a boot that came too late.
     return parseEntry(jobId, entry).events.findLast(({ type }) => isTerminal(type)) ?? 'open';
   }
 }

@@ -151,6 +151,8 @@ export class Front {
   readonly #handovers: Handovers | null;
   /** Jobs whose log is open and ours, and so whose shard must be told of them after its death. */
   readonly #jobs = new Set<string>();
+  /** Of these, those whose last caller has left. */
+  readonly #leftAlone = new Set<string>();
   #draining = false;
   #sweptAt = 0;
   #stopSweep: () => void = () => undefined;
@@ -309,6 +311,7 @@ export class Front {
   /** The answer of a job that was asked for before, from where the caller stands. Returns the stream's id. */
   followArrived(port: CallerPort, jobId: string, follow: Follow): number {
     const at = this.#parts.clock.now();
+    this.#leftAlone.delete(jobId);
     const { streamId, turn } = this.#callers.add(jobId, port, at, at + this.#options.jobTimeoutMs, follow);
     this.#post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;
@@ -349,8 +352,9 @@ export class Front {
   /** The caller's connection is gone, before or after its answer's end. */
   callerClosed(streamId: number): void {
     const left = this.#callers.close(streamId);
-    if (left !== undefined && !this.#jobs.has(left.jobId) && !this.#callers.watch(left.jobId)) {
-      if (left.follow?.waits === true) void this.#sharing?.tellWriter('abandoned', left.jobId);
+    if (left !== undefined && !this.#callers.watch(left.jobId)) {
+      if (this.#jobs.has(left.jobId)) this.#leftAlone.add(left.jobId);
+      else if (left.follow?.waits === true) void this.#sharing?.tellWriter('abandoned', left.jobId);
     }
     this.#checkIdle();
   }
@@ -646,6 +650,7 @@ export class Front {
         return this.#timers.disarm(effect.key);
       case 'retireJob':
         this.#jobs.delete(effect.jobId);
+        this.#leftAlone.delete(effect.jobId);
         this.#appender.forget(effect.jobId);
         return this.#checkIdle();
       case 'note':
@@ -863,6 +868,8 @@ export class Front {
   #letGo(jobId: string): void {
     this.#parts.log.letGo(jobId);
     this.#appender.forget(jobId);
+    // Nobody waits for it here, and its new writer cannot know that.
+    if (this.#leftAlone.has(jobId)) void this.#sharing?.tellWriter('abandoned', jobId);
     this.#drop(jobId);
     for (const caller of this.#callers) {
       if (caller.jobId !== jobId) continue;
@@ -876,7 +883,9 @@ export class Front {
   /** The job is nobody's business here any more, but for its callers. */
   #drop(jobId: string): void {
     this.#jobs.delete(jobId);
+    this.#leftAlone.delete(jobId);
     this.#timers.disarm(`job:${jobId}`);
+    this.#timers.disarm(`keep:${jobId}`);
     this.#timers.disarm(`patience:${jobId}`);
     this.#timers.disarm(`tools:${jobId}`);
     this.tools.letGo(jobId);

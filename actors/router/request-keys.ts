@@ -3,7 +3,8 @@
  * connections it is asked for.
  *
  * K1. Of two requests with one key, one makes the job; the other follows it.
- * K2. A key stands for an answer. A job that ended without one, in a way that a second try may cure, hands its key on.
+ * K2. A key stands for an answer. A job that ended without one, in a way that a second try may cure, hands its key on;
+ *     who wants the rest of an answer gets that of the last job that had the key.
  * K3. A request that is refused made no job, and gives its key back.
  */
 import { codeOf } from '../../protocol/codes.ts';
@@ -55,12 +56,13 @@ export class RequestKeys {
     const { clock, ids, port, isOpen } = this.#parts;
     const jobId = ids.jobId();
     let key = name;
+    let last = jobId;
     for (let handedOn = 0; ; ) {
       const there = await this.#asked(port.claim(key, `${jobId} ${body} ${clock.now()}`));
       if (there === null) {
         if (!resumes) return this.#claimed(jobId, key);
         await this.#asked(port.release(key));
-        return { kind: 'known', jobId };
+        return { kind: 'known', jobId: last };
       }
       const [known = '', knownBody, claimedAt] = there.split(' ');
       if (knownBody !== body) return { kind: 'conflict' };
@@ -69,9 +71,10 @@ export class RequestKeys {
         if (await claim.settled) return { kind: 'known', jobId: known };
         continue;
       }
-      if (resumes || isOpen(known)) return { kind: 'known', jobId: known };
+      last = known;
+      if (isOpen(known)) return { kind: 'known', jobId: known };
       const ending = await this.#asked(port.ending(known));
-      if (ending === 'missing' && clock.now() - Number(claimedAt) < makingMs) {
+      if (ending === 'missing' && !resumes && clock.now() - Number(claimedAt) < makingMs) {
         await new Promise<void>(resolve => clock.after(againMs, resolve));
         continue;
       }

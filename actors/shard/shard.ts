@@ -19,7 +19,7 @@ import {
   failAtWorker,
   failJob,
   foreign,
-  outputEvent,
+  outputEvents,
   type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
@@ -275,6 +275,15 @@ export class Shard {
       case 'job.overload':
         this.#ended(live, workerId, job => overloadJob(job, workerId, frame, at, this.#patience), at);
         return;
+      case 'job.tool.call.request': {
+        if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
+        // Nobody makes calls in the middle of an answer here: the router makes those that end one (spec/workers C1).
+        const result = 'calls of tools are made when the answer ends with them';
+        const { call_id } = frame;
+        const text = JSON.stringify({ type: 'job.tool.call.result', job_id: jobId, call_id, result, is_error: true });
+        this.#effects.push({ kind: 'sendFrame', workerId, text });
+        return;
+      }
       case 'prompt_progress':
         if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
         this.#effects.push(...this.#streams.progress(jobId, frame.processed, frame.total));
@@ -360,7 +369,7 @@ export class Shard {
     live.draft = null;
     const at = input !== undefined && 'at' in input && input.at !== undefined ? input.at : live.job.submitted.at;
     const { jobId, workerId, protocol, attempt } = live.job.state.context;
-    this.#happen(live, outputEvent(live.job, draft, at));
+    for (const event of outputEvents(live.job, draft, at)) this.#happen(live, event);
     if (protocol < 2 || workerId === null || draft.seq === 0) return;
     live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });
   }

@@ -513,7 +513,7 @@ test('a refused key, a CLI policy and a model that cannot be loaded end the work
     async ({ worker, engines }) => {
       const end = await worker.ended;
       assert.is(end.exitCode, 1);
-      assert.match(end.message, 'there is no unheard-of');
+      assert.match(end.message, 'there is no unheard-of'); // C26
       assert.is(engines.length, 0);
     },
   );

@@ -383,8 +383,13 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       report('draining');
       const fetchingOver = stopFetching();
       await jobs.idle(drainMsMax);
-      jobs.endAll('stopping');
-      await jobs.idle(1000);
+      if (link.version === 1) {
+        jobs.endAll('stopping');
+        await jobs.idle(1000);
+      } else if (jobs.count > 0) {
+        // What it said is in the log: another worker goes on from there as soon as this one is gone.
+        diagnostics.info('jobs that take longer go to other workers', { jobs: jobs.count });
+      }
       link.stop(closeCodes.goingAway, 'the worker is stopping');
       jobs.close();
       await fetchingOver;

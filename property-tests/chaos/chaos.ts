@@ -1,0 +1,83 @@
+/**
+ * Real routers, workers and callers on this machine, with everything between them broken by chance.
+ *
+ *   npm run chaos -- --minutes 5              two routers on a Redis, six workers
+ *   npm run chaos -- --embedded               one router with the embedded store, killed every few seconds
+ *   npm run chaos -- --seed 7 --rate 2        the same things at the same times, and so many a second
+ *
+ * What happens is drawn from the seed; when exactly, the machine decides. Ends with 1 when a request had no right answer,
+ * or anything else was found.
+ */
+import { parseArgs } from 'node:util';
+import { spread } from './figures.ts';
+import { type Outcome, runChaos } from './run.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '5' },
+    seed: { type: 'string' },
+    rate: { type: 'string', default: '1' },
+    callers: { type: 'string', default: '8' },
+    embedded: { type: 'boolean', default: false },
+  },
+});
+
+function numberOf(name: 'minutes' | 'seed' | 'rate' | 'callers', text: string): number {
+  const number = Number(text);
+  if (Number.isFinite(number) && number > 0 && text !== '') return number;
+  process.stderr.write(`chaos: --${name} must be a number above 0, and ${JSON.stringify(text)} is none\n`);
+  process.exit(2);
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => {
+    if (!stop.signal.aborted) say('chaos: stopping, and ending what was started');
+    stop.abort();
+  });
+
+const seed = numberOf('seed', values.seed ?? String(1 + (Date.now() % 1_000_000)));
+const minutes = numberOf('minutes', values.minutes);
+say(`chaos: seed ${seed}, ${minutes} min, ${values.embedded ? 'one router, embedded store' : 'two routers on Redis'}`);
+const outcome = await runChaos({
+  seed,
+  ms: minutes * 60_000,
+  embedded: values.embedded,
+  rate: numberOf('rate', values.rate),
+  callers: numberOf('callers', values.callers),
+  workers: [4, 2],
+  stop: stop.signal,
+  progress: ({ answered, failed, wrong, retries, resumes }, done, seconds) =>
+    say(
+      `${String(seconds).padStart(4)} s  ${done.length} faults, ${answered} answered, ${failed} failed, ${wrong} wrong, ${retries} retries, ${resumes} resumes`,
+    ),
+});
+if (outcome === null) process.exitCode = 1;
+else {
+  tell(outcome);
+  process.exitCode = stop.signal.aborted ? 130 : outcome.found.length > 0 ? 1 : 0;
+}
+// A client's idle connection does not keep the program alive.
+process.stdout.write('', () => process.exit());
+
+function tell({ tally, done, logs, found, evidence }: Outcome): void {
+  const counted = (names: readonly string[]): string =>
+    [...new Set(names)]
+      .sort()
+      .map(name => `${name} ${names.filter(other => other === name).length}`)
+      .join(', ');
+  say(`\nrequests   ${tally.requests}: ${tally.answered} answered, ${tally.failed} failed, ${tally.wrong} wrong`);
+  say(`           ${[...tally.byKind].map(([kind, count]) => `${kind} ${count}`).join('; ')}`);
+  say(
+    `           ${spread(tally.tookMs)}; ${tally.retries} retries, ${tally.resumes} resumes, ${tally.compared} read again`,
+  );
+  say(`faults     ${done.length}: ${counted(done.map(({ kind }) => kind))}`);
+  if (logs !== null) {
+    say(`jobs       ${logs.jobs}, ${logs.openEvents.size} open, ${logs.corrupt.length} unreadable`);
+    for (const [what, gaps] of [...logs.gapsMs].sort()) say(`gap        ${what}: ${spread(gaps)}`);
+    say(`take-over  ${spread(logs.takeOversMs)}`);
+  }
+  for (const what of found) say(`\nfound: ${what}`);
+  if (evidence !== null) say(`\nwhat the programs said is in ${evidence}; seed ${seed}`);
+}
