@@ -97,7 +97,10 @@ export class Watch {
     }
     for (const [key, entries] of reply ?? []) {
       if (key === this.#wakeKey) this.#wokenAt = entries.at(-1)?.[0] ?? this.#wokenAt;
-      for (const watched of [...(this.#streams.get(key) ?? [])]) tell(watched, entries);
+      const from = ids[keys.indexOf(key)] ?? '';
+      // Who came while this was read, and stands before it, has the next read: this one lacks what is in between.
+      for (const watched of [...(this.#streams.get(key) ?? [])])
+        if (compareIds(watched.after, from) >= 0) tell(watched, entries);
     }
   }
 
