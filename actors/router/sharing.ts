@@ -128,7 +128,8 @@ export class Sharing {
 
   async #offer({ jobId, continues, again }: WaitingJob): Promise<void> {
     const epoch = this.#events.epochOf(jobId);
-    if (epoch === null) return this.#events.putBack(jobId);
+    // It is on its way to another router, or from one. Not at once: whoever puts a job back is asked to lend it again.
+    if (epoch === null) return void this.#clock.after(againMs, () => this.#events.putBack(jobId));
     const line = continues ? 'begun' : again ? 'again' : 'new';
     const offered: { readonly line: OfferLine; id: string | null } = { line, id: null };
     this.#offered.set(jobId, offered);
