@@ -114,6 +114,8 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
           : { max_context_length: config.policy.ctxSize, capabilities: config.policy.capabilities },
       corsOrigins: config.corsOrigins,
       version: programVersion(),
+      toolCallMs: config.jobTimeoutMs,
+      mcpExposeLlm: config.mcpExposeLlm,
     },
     {
       front,

@@ -18,7 +18,7 @@ import {
   expireJob,
   failAtWorker,
   failJob,
-  outputEvent,
+  outputEvents,
   stopAtWorker,
 } from './job.decide.ts';
 import { type Claim, endPatience, orphanJob, resumeJob, takeOverJob } from './job.losses.ts';
@@ -148,10 +148,10 @@ function spoke(before: JobLife, { from, pieces }: Extract<JobCommand, { kind: 's
       life = { ...life, refusals: [...life.refusals, taken.refusal.code] };
       continue;
     }
-    if (!taken.joins && draft !== null) life = happened(life, outputEvent(life.job, draft, at));
+    if (!taken.joins && draft !== null) life = outputEvents(life.job, draft, at).reduce(happened, life);
     draft = taken.piece;
   }
-  return draft === null ? life : happened(life, outputEvent(life.job, draft, at));
+  return draft === null ? life : outputEvents(life.job, draft, at).reduce(happened, life);
 }
 
 function claimOf({ state: { context } }: Job, claim: Extract<JobCommand, { kind: 'claim' }>, at: number): Claim {

@@ -19,7 +19,9 @@ import { type CompleteFrame, type ErrorFrame, type TokenFrame, usageOf } from '.
 import { mayHaveStandby } from './job.context.ts';
 import { embeddingsTrouble } from './job.embeddings.ts';
 import { callsWith, hasSaid, outputAfter } from './job.output.ts';
+import { stopsOf, untilStop } from './job.stops.ts';
 import { isOver, type Job } from './job.ts';
+import { cutAtStop } from './stop-texts.ts';
 import { afterAnswer } from './tool-round.decide.ts';
 
 export type Refusal = { readonly code: 'over' | 'not_queued' | 'not_held' | 'stale' | 'repeated' | 'sequence_gap' };
@@ -117,8 +119,11 @@ function callIn({ call }: TokenFrame, job: Job, choice: number, draft: Draft | n
     : { index, id: id ?? '', name: name ?? '', arguments: text };
 }
 
-/** The event that a draft becomes. */
-export function outputEvent(job: Job, draft: Draft, at: number): OutputAppended {
+/** The events that a draft becomes. */
+export const outputEvents = (job: Job, draft: Draft, at: number): JobEvent[] =>
+  untilStop(job, outputEvent(job, draft, at));
+
+function outputEvent(job: Job, draft: Draft, at: number): OutputAppended {
   return {
     type: 'output.appended',
     at,
@@ -171,26 +176,33 @@ export function completeJob(job: Job, workerId: string, frame: CompleteFrame, at
   if (trouble !== null) return yes({ type: 'job.failed', at, code: 'worker_error', message: trouble, by: 'worker' });
   const { embed } = job.submitted.request;
   const { attempt } = job.state.context;
+  const { held } = job.output;
+  let stopped: string | null = null;
   const events: JobEvent[] = [];
   for (const [kind, whole, said] of [
     ['reasoning', frame.reasoning_content ?? '', job.output.reasoning],
-    ['text', (frame.full_response ?? '') + (frame.post_tool_content ?? ''), job.output.text],
+    ['text', (frame.full_response ?? '') + (frame.post_tool_content ?? ''), job.output.text + held],
   ] as const) {
-    const rest = unsaid(whole, said);
+    const cut = kind === 'text' ? cutAtStop(held + unsaid(whole, said), stopsOf(job), true) : null;
+    if (cut !== null) stopped = cut.stopped;
+    const rest = cut === null ? unsaid(whole, said) : cut.text;
     if (rest !== '') events.push({ type: 'output.appended', at, attempt, kind, text: rest, tokens: 0 });
   }
   // Of several choices, each has said how it ended.
   const { end } = job.output;
-  const toolCalls = end === null ? toolCallsOf(frame.tool_calls, job) : (end.toolCalls ?? []);
+  const ofJob = stopped === null ? toolCallsOf(frame.tool_calls, job) : [];
+  const toolCalls = end === null ? ofJob : (end.toolCalls ?? []);
+  const stopSequence = stopped ?? frame.stop_sequence;
   const usage = usageFrom(frame, job);
   const completed: JobCompleted = {
     type: 'job.completed',
     at,
     attempt,
-    finishReason: end?.finishReason ?? finishReason(frame, toolCalls, usage, job.submitted.request),
+    finishReason:
+      stopped !== null ? 'stop' : (end?.finishReason ?? finishReason(frame, toolCalls, usage, job.submitted.request)),
     usage,
     ...(toolCalls.length > 0 ? { toolCalls } : {}),
-    ...(frame.stop_sequence === undefined ? {} : { stopSequence: frame.stop_sequence }),
+    ...(stopSequence === undefined ? {} : { stopSequence }),
     ...(frame.context_full === true ? { contextFull: true } : {}),
     ...(embed === undefined ? {} : { embeddings: [...(frame.embeddings ?? [])] }),
     ...(frame.duration_ms === undefined ? {} : { durationMs: Math.max(0, Math.round(frame.duration_ms)) }),

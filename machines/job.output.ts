@@ -37,6 +37,8 @@ export interface Output {
   readonly calls: readonly ToolCall[];
   /** How this choice has ended (`n > 1`). */
   readonly end: ChoiceEnd | null;
+  /** May be the beginning of a stop text: said, and in `text` only once that is certain (job.stops.ts). */
+  readonly held: string;
   /** The choices after the first, as far as they have begun; everything above is the first one's. */
   readonly others: readonly Choice[];
 }
@@ -54,7 +56,7 @@ const unbegun = (): Choice => ({
   end: null,
 });
 
-export const silence = (): Output => ({ ...unbegun(), seq: 0, tokensBefore: 0, modelFile: null, others: [] });
+export const silence = (): Output => ({ ...unbegun(), seq: 0, tokensBefore: 0, modelFile: null, held: '', others: [] });
 
 /** Whether there is anything that another worker would have to go on from. */
 export const hasSaid = ({ text, reasoning, tokens, others }: Output): boolean =>
@@ -69,6 +71,7 @@ export function said(output: Output, event: OutputAppended): Output {
   const whole = {
     ...output,
     seq: event.seq ?? output.seq,
+    held: event.kind === 'text' ? (event.held ?? '') : output.held,
     modelFile: event.ids === undefined && event.text !== '' ? null : output.modelFile,
   };
   if (choice === 0) return { ...whole, ...grown(output, event) };
@@ -110,7 +113,7 @@ export function outputAfter(output: Output, event: JobEvent): Output {
       return said(output, event);
     case 'job.assigned': {
       const tokensBefore = event.protocol >= 2 ? 0 : output.tokens;
-      return { ...output, seq: 0, tokensBefore, modelFile: fileAfter(output, event) };
+      return { ...output, seq: 0, held: '', tokensBefore, modelFile: fileAfter(output, event) };
     }
     case 'job.resumed':
       return { ...output, seq: event.seq, tokensBefore: 0, modelFile: fileAfter(output, event) };

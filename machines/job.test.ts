@@ -6,7 +6,7 @@ import { isTerminal, type JobCompleted, type JobEvent, type JobSubmitted } from 
 import { comparePositions } from '../protocol/position.ts';
 import type { TokenFrame } from '../protocol/worker-frames.ts';
 import { lostWorkersMax } from './job.context.ts';
-import { acceptToken, completeJob, failAtWorker, outputEvent } from './job.decide.ts';
+import { acceptToken, completeJob, failAtWorker, outputEvents } from './job.decide.ts';
 import { resumeJob } from './job.losses.ts';
 import { idsFor } from './job.output.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
@@ -330,7 +330,7 @@ test('of several choices, each is kept apart, and the next worker is told which 
   ]) {
     const taken = acceptToken(job, null, workerId ?? '', frame);
     assert.ok(taken.ok);
-    if (taken.ok) job = { ...evolve(job, outputEvent(job, taken.piece, at))[0], submitted };
+    if (taken.ok) for (const event of outputEvents(job, taken.piece, at)) job = { ...evolve(job, event)[0], submitted };
   }
   const { output } = job;
   assert.equal([output.text, output.end?.finishReason, output.tokens], ['a', 'tool_calls', 2]);

@@ -25,7 +25,7 @@
  * Text is kept beside the machine, in `output`: a piece of text is no decision, and `transition` costs too much for it.
  */
 import { assign, enqueueActions, type SnapshotFrom, setup } from 'xstate';
-import type { JobEvent, JobOrphaned, JobSubmitted } from '../protocol/job-events.ts';
+import type { JobCompleted, JobEvent, JobOrphaned, JobSubmitted } from '../protocol/job-events.ts';
 import type { Position } from '../protocol/position.ts';
 import { emptyContext, type JobContext, mayHaveStandby, orphaned, placed, resumed, standbyOf } from './job.context.ts';
 import { type Output, outputAfter, said, silence } from './job.output.ts';
@@ -128,7 +128,15 @@ const running = {
     { target: 'orphaned', actions: [free, 'orphan'] },
   ],
   'toolRound.started': { target: 'calling', actions: ['enterCalls', ...leave] },
-  'job.completed': { target: 'completed', actions: [...leave] },
+  'job.completed': [
+    {
+      // At a stop text that the worker knows nothing of.
+      guard: ({ event }: { event: JobCompleted }) => event.by === 'router',
+      target: 'completed',
+      actions: [cancel, ...leave],
+    },
+    { target: 'completed', actions: [...leave] },
+  ],
   'job.cancelled': { target: 'cancelled', actions: [cancel, ...leave] },
   'job.expired': { target: 'expired', actions: [cancel, ...leave] },
   'job.adopted': { actions: 'countWriter' },

@@ -180,6 +180,24 @@ for (const name of ['responses', 'chat completions']) {
     });
   });
 
+  test(`RS10: a run over ${name} that fails late is thrown, and no end of it`, async () => {
+    const fails: Script = ({ job_id }, worker) => {
+      worker.say({ type: 'token', job_id, token: 'half' });
+      setTimeout(() => worker.say({ type: 'error', job_id, error: 'the GPU fell off' }), 50);
+    };
+    await withWorker(fails, async () => {
+      const agent = new Agent({ name: 'Talker', model: modelOf(router) });
+      const streamed = await runner.run(agent, 'Talk.', { stream: true });
+      try {
+        for await (const _ of streamed);
+        await streamed.completed;
+      } catch (error) {
+        return assert.match(String(error), /the GPU fell off/);
+      }
+      return assert.unreachable('the run ended');
+    });
+  });
+
   test(`the demo model over ${name}: plain, a tool run, an output type`, async () => {
     const model = modelOf(demoRouter);
     const settings = { temperature: 0, maxTokens: 200 };

@@ -5,7 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Answer, bearer, call, chat, chunksOf, untilHealth, userSays } from './callers.ts';
-import { type RouterProcess, startRouter } from './processes.ts';
+import { type RouterProcess, startRouter, waitUntil } from './processes.ts';
 import { type Script, type ScriptedWorker, startWorker } from './scripted-worker.ts';
 
 let router: RouterProcess;
@@ -253,6 +253,92 @@ test('with no worker connected, a job that needs much waits for one that can', a
       plain.close();
     });
   });
+});
+
+test('a version 1 worker, which knows no stop texts, is stopped at one: in any API, streamed and not', async () => {
+  const talks: Script = ({ job_id }, worker) => {
+    for (const token of ['One E', 'N', 'E two E', 'ND three', ' four']) worker.say({ type: 'token', job_id, token });
+  };
+  await withWorker(null, talks, async worker => {
+    const whole = await chat(router.url, { stop: ['END', 'STOP'] });
+    assert.is(whole.json.choices[0].message.content, 'One ENE two ', whole.text);
+    assert.is(whole.json.choices[0].finish_reason, 'stop');
+    // What came in the same moment is counted with it.
+    assert.ok([4, 5].includes(whole.json.usage.completion_tokens), whole.text);
+    assert.ok(whole.json.usage.prompt_tokens > 0);
+    const streamed = chunksOf((await chat(router.url, { stop: 'END', stream: true })).text);
+    const text = streamed.map(({ choices }) => choices[0]?.delta?.content ?? '').join('');
+    assert.is(text, 'One ENE two ');
+    const said = await message({ stop_sequences: ['END'] });
+    assert.equal(
+      [said.json.content[0].text, said.json.stop_reason, said.json.stop_sequence],
+      ['One ENE two ', 'stop_sequence', 'END'],
+    );
+    await waitUntil(
+      () => worker.cancelled.length === 3,
+      2000,
+      () => `${worker.cancelled.length} of 3 were cancelled`,
+    );
+    assert.is(worker.jobs[0]?.stop, undefined);
+  });
+});
+
+test('OA27 OA32: a worker that dies between choices is gone on from, and nothing is said twice', async () => {
+  const two = (name: string, script: Script) =>
+    startWorker(router.wsUrl, {
+      script,
+      hello: { protocol_version: 2, instance_id: name, ready: true, model_file: 'sha256:same', features: ['n'] },
+    });
+  const end = { finish_reason: 'stop' };
+  const first = await two('first', ({ job_id, attempt }, worker) => {
+    worker.say({ type: 'token', job_id, attempt, seq: 1, ids: [1, 2], token: 'one two' });
+    worker.say({ type: 'token', job_id, attempt, seq: 2, ids: [], token: '', end });
+    worker.say({ type: 'token', job_id, attempt, seq: 3, ids: [3], token: 'un ', choice: 1 });
+    setTimeout(() => worker.close(), 300);
+  });
+  await untilHealth(router.url, ({ total_slots }) => total_slots === 1, 'the first is not offered');
+  const waiting = chat(router.url, { n: 3, stream: true });
+  await waitUntil(
+    () => first.jobs.length === 1,
+    5000,
+    () => 'no job came',
+  );
+  const second = await two('second', ({ job_id, attempt }, worker) => {
+    worker.say({ type: 'token', job_id, attempt, seq: 1, ids: [4], token: 'deux', choice: 1 });
+    worker.say({ type: 'token', job_id, attempt, seq: 2, ids: [], token: '', choice: 1, end });
+    worker.say({ type: 'token', job_id, attempt, seq: 3, ids: [5, 6], token: 'eins zwei', choice: 2 });
+    worker.say({ type: 'token', job_id, attempt, seq: 4, ids: [], token: '', choice: 2, end });
+    const counts = { input_tokens: 9, output_tokens: 6 };
+    worker.say({
+      type: 'complete',
+      job_id,
+      attempt,
+      seq: 4,
+      full_response: 'one two',
+      ...counts,
+      finish_reason: 'stop',
+    });
+  });
+  const chunks = chunksOf((await waiting).text);
+  const texts = ['', '', ''];
+  const ends: unknown[] = [];
+  for (const { choices } of chunks) {
+    for (const { index, delta, finish_reason: reason } of choices) {
+      texts[index] += delta.content ?? '';
+      if (reason !== null) ends.push([index, reason]);
+    }
+  }
+  assert.equal(texts, ['one two', 'un deux', 'eins zwei']);
+  assert.equal(ends, [
+    [0, 'stop'],
+    [1, 'stop'],
+    [2, 'stop'],
+  ]);
+  const { resume } = second.jobs[0] as unknown as { resume: Record<string, unknown> };
+  assert.equal([resume.text, resume.ids, resume.ended], ['one two', [1, 2], true]);
+  assert.equal(resume.others, [{ text: 'un ', reasoning: '', tokens: 1, reasoning_tokens: 0, ids: [3] }]);
+  second.close();
+  await untilHealth(router.url, ({ workers }) => workers === 0, 'a worker is still there');
 });
 
 test.run();

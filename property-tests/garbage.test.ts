@@ -440,7 +440,7 @@ test('frames of strangers: nothing but a refusal comes back', async () => {
       const code = raw.closed();
       assert.ok(code === null || expectedCode(code), `closed with ${code}`);
       for (const said of raw.heard)
-        assert.ok(['hello_ack', 'error', 'config_ack', 'drain'].includes(said.type), said.type);
+        assert.ok(['hello_ack', 'error', 'config_ack', 'heartbeat_ack', 'drain'].includes(said.type), said.type);
       raw.close();
       await raw.ended;
     }),

@@ -50,6 +50,7 @@ const ports: Readonly<Record<string, readonly string[]>> = {
   worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
   tools: ['tool.ts'],
   replay: [],
+  service: [],
 };
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import OpenAI from 'openai';
 import { zodResponseFormat } from 'openai/helpers/zod';
+import OpenAI5 from 'openai-5';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
@@ -13,6 +14,8 @@ import { apiKey, gpuKey, type Program, type RouterProcess, runProgram, startRout
 let router: RouterProcess;
 let worker: Program;
 let client: OpenAI;
+/** Of the major version before. */
+let clientBefore: OpenAI;
 const folder = mkdtempSync(join(tmpdir(), 'auxot-openai-'));
 
 test.before(async () => {
@@ -20,7 +23,9 @@ test.before(async () => {
   const args = ['--router-url', router.wsUrl, '--model-path', 'demo'];
   worker = runProgram('worker', args, { AUXOT_GPU_KEY: gpuKey, AUXOT_EMBEDDINGS: 'also' }, folder);
   await untilHealth(router.url, ({ total_slots }) => total_slots === 2, 'the worker is not there', 60_000);
-  client = new OpenAI({ apiKey, baseURL: `${router.url}/v1`, maxRetries: 0, timeout: 60_000 });
+  const options = { apiKey, baseURL: `${router.url}/v1`, maxRetries: 0, timeout: 60_000 };
+  client = new OpenAI(options);
+  clientBefore = new OpenAI5(options) as unknown as OpenAI;
 });
 test.after(async () => {
   worker?.kill('SIGTERM');
@@ -47,13 +52,15 @@ test('OA25: the parse helper gets what it asked for, streamed and not', async ()
     sequel: z.boolean().nullable(),
   });
   const response_format = zodResponseFormat(Book, 'book');
-  for (const temperature of [0, 1]) {
-    const { choices } = await client.chat.completions.parse({ ...ask, temperature, seed: 3, response_format });
-    assert.is(choices[0]?.finish_reason, 'stop');
-    Book.parse(choices[0]?.message.parsed);
+  for (const one of [client, clientBefore]) {
+    for (const temperature of [0, 1]) {
+      const { choices } = await one.chat.completions.parse({ ...ask, temperature, seed: 3, response_format });
+      assert.is(choices[0]?.finish_reason, 'stop');
+      Book.parse(choices[0]?.message.parsed);
+    }
+    const streamed = await one.chat.completions.stream({ ...ask, response_format }).finalChatCompletion();
+    Book.parse(streamed.choices[0]?.message.parsed);
   }
-  const streamed = await client.chat.completions.stream({ ...ask, response_format }).finalChatCompletion();
-  Book.parse(streamed.choices[0]?.message.parsed);
   const any = await client.chat.completions.create({
     ...ask,
     response_format: { type: 'json_object' },

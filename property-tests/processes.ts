@@ -22,6 +22,11 @@ export interface Program {
   kill(signal: NodeJS.Signals): void;
 }
 
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** Starts `bin/<name>.ts`. Whatever is still running when the test file ends is killed. */
 export function runProgram(name: string, args: readonly string[], env: Record<string, string>, cwd: string): Program {
   return runScript(join(root, 'bin', `${name}.ts`), args, env, cwd);
@@ -42,9 +47,8 @@ export function runScript(path: string, args: readonly string[], env: Record<str
   const ended = new Promise<{ status: number | null; signal: NodeJS.Signals | null }>(resolve => {
     child.once('exit', (status, signal) => resolve({ status, signal }));
   });
-  const killAtExit = (): void => void child.kill('SIGKILL');
-  process.once('exit', killAtExit);
-  void ended.then(() => process.off('exit', killAtExit));
+  running.add(child);
+  void ended.then(() => running.delete(child));
   return { pid: child.pid ?? 0, output: () => output, ended, kill: signal => void child.kill(signal) };
 }
 

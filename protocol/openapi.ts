@@ -131,6 +131,8 @@ export const routes: readonly DocumentedRoute[] = [
   },
   { method: 'post', path: '/api/jobs/{id}/cancel', summary: 'Cancel a job', api: 'router' },
   { method: 'delete', path: '/api/jobs/{id}', summary: 'Cancel a job', api: 'router' },
+  { method: 'get', path: '/api/tools/v1/tools', summary: 'Tools that can be called', api: 'router' },
+  { method: 'post', path: '/api/tools/v1/execute', summary: 'Run a tool', api: 'router' },
   {
     method: 'post',
     path: '/api/admin/drain',

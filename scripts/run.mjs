@@ -23,6 +23,7 @@ const alone = [
   'timing.test',
   'worker-loss.test',
   'shard-death.test',
+  'garbage.test',
   'chaos.test',
   'simulation.test',
 ];

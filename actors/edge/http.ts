@@ -21,9 +21,11 @@ import { BodyRefused } from './body.ts';
 import type { CompletionsPort } from './completions.ts';
 import { allowOrigin } from './cors.ts';
 import { answerJobs } from './jobs.ts';
+import { type McpEdge, openMcp } from './mcp.ts';
 import { answerOpenai } from './openai.ts';
 import { type Route, routeOf } from './paths.ts';
 import { answerRaw } from './raw-answers.ts';
+import { answerTools } from './tools-api.ts';
 
 export interface HttpOptions {
   readonly bodyBytesMax: number;
@@ -36,6 +38,10 @@ export interface HttpOptions {
   /** Origins whose browser apps may call; `*` for all. */
   readonly corsOrigins: readonly string[];
   readonly version: string;
+  /** How long a tool that is called directly may take. */
+  readonly toolCallMs: number;
+  /** MCP clients may ask the model. */
+  readonly mcpExposeLlm: boolean;
 }
 
 export interface HttpParts {
@@ -64,6 +70,7 @@ export function openHttp(
   const openApi = JSON.stringify(openApiDocument(options.version));
   const startedAt = Math.floor(Date.now() / 1000);
   const parts = { ...options, front, completions, digest, checkKey, startedAt };
+  const mcp: McpEdge = openMcp(parts);
   /** Exchanges of a connection that are not over; the first is being served (E3). */
   const lines = new WeakMap<Socket, (() => void)[]>();
 
@@ -82,6 +89,9 @@ export function openHttp(
       return answerJson(exchange, 200, { message: 'hello' });
     if (path === 'health' && method === 'GET') return health(exchange);
     if (path.startsWith('api/jobs/')) return answerJobs(exchange, method, path.slice('api/jobs/'.length), parts);
+    if (path.startsWith('api/tools/v1/'))
+      return answerTools(exchange, method, path.slice('api/tools/v1/'.length), parts);
+    if (path === 'mcp' || path.startsWith('mcp/')) return mcp.answer(exchange, method, path.slice(4));
     if (path.startsWith('api/admin/'))
       return answerAdmin(exchange, method, path.slice('api/admin/'.length), { checkWorkerKey, drain });
     if (path === 'openapi.json' && method === 'GET') return answerText(res, 200, jsonHeaders, openApi);
@@ -155,6 +165,7 @@ export function openHttp(
   // The body is asked for when it is wanted (chat.ts), and other expectations are none of ours.
   server.on('checkContinue', arrived);
   server.on('checkExpectation', arrived);
+  server.once('close', () => mcp.close());
   server.headersTimeout = headersMs;
   server.keepAliveTimeout = idleMs;
   server.requestTimeout = 0;

@@ -7,6 +7,7 @@
  * the job advances.
  */
 import type { TokenLogprob } from '../../protocol/job-events.ts';
+import type { Dialect } from './dialects.ts';
 import type { EngineResult, GeneratedToolCall, Piece, ResumePoint } from './engine.ts';
 import { type Output, outputParser } from './output-parser.ts';
 import { stopStrings } from './stop-strings.ts';
@@ -18,6 +19,7 @@ export interface AnswerOptions {
   readonly toolsOffered: boolean;
   readonly typesOf: TypesOf;
   readonly toolNames: ReadonlySet<string>;
+  readonly dialect?: Dialect;
   readonly startsInThought: boolean;
   readonly stop: readonly string[];
   /** End after the first call. */

@@ -10,7 +10,7 @@ import * as assert from 'uvu/assert';
 import { demoModel } from '../../registry/load.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
 import { llamaEngine } from './engine.llama.ts';
-import type { EngineJob, EngineResult, Piece, ResumePoint } from './engine.ts';
+import type { EngineJob, EngineResult, GeneratedToolCall, Piece, ResumePoint } from './engine.ts';
 
 interface Golden extends EngineJob {
   readonly behaviour: string;
@@ -57,6 +57,19 @@ async function run(job: EngineJob): Promise<{ pieces: Piece[]; result: EngineRes
 const joined = (pieces: readonly Piece[], kind: Piece['kind']): string =>
   pieces.map(piece => (piece.kind === kind ? piece.text : '')).join('');
 
+/** The calls that the pieces tell of, put together as a caller does. */
+function callsIn(pieces: readonly Piece[]): GeneratedToolCall[] {
+  const calls: GeneratedToolCall[] = [];
+  for (const { call } of pieces) {
+    if (call === undefined) continue;
+    const known = calls[call.index];
+    const { id = '', name = '', arguments: text } = call;
+    calls[call.index] =
+      known === undefined ? { id, name, arguments: text } : { ...known, arguments: known.arguments + text };
+  }
+  return calls;
+}
+
 function pointBehind(pieces: readonly Piece[], exact: boolean): ResumePoint {
   const ids = pieces.flatMap(piece => [...piece.ids]);
   const thought = pieces.filter(({ kind }) => kind === 'reasoning').flatMap(piece => [...piece.ids]);
@@ -66,6 +79,7 @@ function pointBehind(pieces: readonly Piece[], exact: boolean): ResumePoint {
     tokens: ids.length,
     reasoningTokens: thought.length,
     ids: exact ? ids : null,
+    calls: callsIn(pieces),
   };
 }
 
@@ -114,6 +128,7 @@ for (const [what, job] of [
       for (const kind of ['text', 'reasoning'] as const) {
         assert.is(joined([...before, ...pieces], kind), joined(whole.pieces, kind), `${kind}, cut behind piece ${cut}`);
       }
+      assert.equal(callsIn([...before, ...pieces]), result.toolCalls, `calls, cut behind piece ${cut}`);
       assert.equal(
         [...before, ...pieces].flatMap(({ ids }) => [...ids]),
         whole.pieces.flatMap(({ ids }) => [...ids]),
@@ -122,6 +137,24 @@ for (const [what, job] of [
     }
   });
 }
+
+test('a call cut in its middle goes on by text: its pieces are one call, under its first id', async () => {
+  const job = jobOf('tool call');
+  const whole = await run(job);
+  let inside = 0;
+  for (let cut = 1; cut < whole.pieces.length; cut += 3) {
+    const before = whole.pieces.slice(0, cut);
+    const resume = pointBehind(before, false);
+    if (resume.calls?.length === 0) continue;
+    inside += 1;
+    const { pieces, result } = await run({ ...job, resume });
+    const [call] = callsIn([...before, ...pieces]);
+    assert.equal(result.toolCalls[0], call, `cut behind piece ${cut}`);
+    assert.is(call?.id, resume.calls?.[0]?.id);
+    JSON.parse(call?.arguments ?? '');
+  }
+  assert.ok(inside > 2, `${inside} cuts inside a call`);
+});
 
 test('a story cut between words goes on by text, and nothing is said twice', async () => {
   const job = jobOf('story');

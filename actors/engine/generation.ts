@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { type Answer, answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
+import type { Dialect } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
 import { evaluatePrompt } from './prompt.ts';
@@ -16,6 +17,8 @@ export interface PromptTokens {
   readonly tokens: Token[];
   /** How many of `tokens` are the prompt. */
   readonly promptLength: number;
+  /** How the model's family writes. */
+  readonly dialect: Dialect;
 }
 
 /** `tokens` are the prompt and, behind it, what an earlier worker said. */
@@ -23,7 +26,7 @@ export async function runJob(
   model: LlamaModel,
   sequence: LlamaContextSequence,
   job: EngineJob,
-  { prompt, tokens, promptLength }: PromptTokens,
+  { prompt, tokens, promptLength, dialect }: PromptTokens,
   guide: Guide | null,
   hooks: GenerateHooks,
 ): Promise<EngineResult> {
@@ -33,10 +36,11 @@ export async function runJob(
   const sampled: Token[] = tokens.slice(promptLength);
   const said = answer({
     // Token is a branded number, and these came from the same model.
-    detokenize: (ids, last) => model.detokenize(ids as Token[], false, last as Token[]),
+    detokenize: (ids, last) => model.detokenize(ids as Token[], dialect.showsControl, last as Token[]),
     toolsOffered: (job.tools?.length ?? 0) > 0,
     typesOf: typesOf(job.tools ?? []),
     toolNames: toolNames(job.tools ?? []),
+    dialect,
     startsInThought: startsInThought(prompt),
     stop: job.stop ?? [],
     oneCall: job.parallelToolCalls === false,
@@ -48,7 +52,7 @@ export async function runJob(
   });
   let output = resume?.tokens ?? 0;
   const limit = job.maxTokens !== undefined && job.maxTokens > 0 ? job.maxTokens : Number.POSITIVE_INFINITY;
-  const overAlready = resume !== undefined && restored(said, resume, prompt);
+  const overAlready = resume !== undefined && restored(said, resume, prompt, dialect);
   if (overAlready || output >= limit || tokens.length >= sequence.contextSize) {
     // Nothing is left to sample: only the end was not said.
     const finished = said.finish(overAlready ? 'stop' : 'length');
@@ -62,7 +66,7 @@ export async function runJob(
     };
   }
   // From text, the border between prompt and answer may lie inside a token: then the answer's own tokens are heard.
-  guide?.hear(resume === undefined ? [] : (wordsOf(model, resume, prompt) ?? sampled));
+  guide?.hear(resume === undefined ? [] : (wordsOf(model, resume, prompt, dialect) ?? sampled));
   const evaluated = await evaluatePrompt(sequence, tokens, hooks);
   const cached = Math.min(evaluated.cached, promptLength);
 
@@ -116,14 +120,14 @@ export async function runJob(
 export const startsInThought = (prompt: string): boolean => /<think>\s*$/.test(prompt);
 
 /** Brings the reader of the answer to where the other worker stood. True when the answer was over there. */
-function restored(said: Answer, resume: ResumePoint, prompt: string): boolean {
+function restored(said: Answer, resume: ResumePoint, prompt: string, dialect: Dialect): boolean {
   if (resume.ids !== null) return said.restore(resume.ids);
-  return said.restoreText(writtenSoFar(resume, startsInThought(prompt)), resume.reasoningTokens);
+  return said.restoreText(writtenSoFar(resume, startsInThought(prompt), dialect), resume.reasoningTokens);
 }
 
 /** Of what is gone on with from its text. */
-function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string): Token[] | null {
-  return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt)), true) : null;
+function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string, dialect: Dialect): Token[] | null {
+  return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt), dialect), true) : null;
 }
 
 const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>

@@ -12,6 +12,7 @@ import type { Feature } from '../../protocol/features.ts';
 import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
+import { type Dialect, dialectOf } from './dialects.ts';
 import { type Embedder, openEmbedder, useOf } from './embeddings.ts';
 import {
   EngineError,
@@ -85,8 +86,10 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
 
   const slots = openSlots(sequences, waitersMax);
   const guides = openGuides(llama, model);
+  const source = metadata.tokenizer?.chat_template ?? null;
+  const dialect = dialectOf(source);
   const template = chatTemplate({
-    source: metadata.tokenizer?.chat_template ?? null,
+    source,
     bos: model.tokens.bosString,
     eos: model.tokens.eosString,
   });
@@ -112,12 +115,19 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
         );
       }
       const promptLength = asked.length;
-      const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume), hooks.signal);
+      const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume, dialect), hooks.signal);
       try {
         return await runChoices(job, hooks, async (choice, resume, heard) => {
           const guide = await guides(choice, startsInThought(prompt));
-          const tokens = withSaid(model, prompt, asked, resume);
-          return runJob(model, sequence, { ...choice, resume }, { prompt, tokens, promptLength }, guide, heard);
+          const tokens = withSaid(model, prompt, asked, resume, dialect);
+          return runJob(
+            model,
+            sequence,
+            { ...choice, resume },
+            { prompt, tokens, promptLength, dialect },
+            guide,
+            heard,
+          );
         });
       } catch (error) {
         // After a failed evaluation nobody knows what the slot holds.
@@ -166,11 +176,17 @@ function embeddingModel(
 }
 
 /** The prompt with what was said already behind it. */
-function withSaid(model: LlamaModel, prompt: string, asked: Token[], resume: ResumePoint | undefined): Token[] {
+function withSaid(
+  model: LlamaModel,
+  prompt: string,
+  asked: Token[],
+  resume: ResumePoint | undefined,
+  dialect: Dialect,
+): Token[] {
   if (resume === undefined) return asked;
   // Token is a branded number, and equal model files number tokens alike.
   if (resume.ids !== null) return [...asked, ...(resume.ids as Token[])];
-  return tokenize(model, prompt + writtenSoFar(resume, startsInThought(prompt)));
+  return tokenize(model, prompt + writtenSoFar(resume, startsInThought(prompt), dialect));
 }
 
 function tokenize(model: LlamaModel, prompt: string): Token[] {

@@ -12,16 +12,9 @@
  * P5. White space around calls is dropped, but what stood between two texts is kept; one line break inside each end of
  *     a thought and all white space after it are dropped.
  */
-import {
-  type CallForm,
-  type CallReader,
-  type CallSoFar,
-  callingReader,
-  type ToolsOffered,
-  type TypesOf,
-  toolCallOpening,
-  toolCallReader,
-} from './tool-call-text.ts';
+import { common, type Dialect, type Opening } from './dialects.ts';
+import { harmonyParser } from './output-parser.harmony.ts';
+import type { CallForm, CallReader, CallSoFar, ToolsOffered, TypesOf } from './tool-call-text.ts';
 
 export type Output =
   | { readonly kind: 'text' | 'reasoning'; readonly text: string }
@@ -46,28 +39,25 @@ export interface OutputParserOptions {
   readonly typesOf: TypesOf;
   /** Names of the tools; null: unknown, so that no call is certain before its end. */
   readonly toolNames?: ReadonlySet<string> | null;
+  /** How the model's family writes; the common forms if absent. */
+  readonly dialect?: Dialect;
 }
 
-interface Opening {
-  readonly mark: string;
-  readonly reader: (tools: ToolsOffered) => CallReader;
-}
-const openings: readonly Opening[] = [
-  { mark: toolCallOpening, reader: toolCallReader },
-  { mark: '[Calling tool:', reader: callingReader },
-];
-const openingMarks = openings.map(({ mark }) => mark);
+/** Of the dialect's family. */
+export const outputParser = (options: OutputParserOptions): OutputParser =>
+  options.dialect?.name === 'harmony' ? harmonyParser(channelless(options)) : channelless(options);
 
-const thinkOpen = '<think>';
-const thinkClose = '</think>';
-
-export function outputParser({
+function channelless({
   toolsOffered,
   startsInThought,
   typesOf,
   toolNames = null,
+  dialect = common,
 }: OutputParserOptions): OutputParser {
   const tools: ToolsOffered = { typesOf, isOffered: name => toolNames?.has(name) === true };
+  const { openings, bare } = dialect;
+  const [thinkOpen, thinkClose] = dialect.thought;
+  const openingMarks = openings.map(({ mark }) => mark);
   let phase: 'opening' | 'thought' | 'resuming' | 'answer' | 'call' = startsInThought ? 'thought' : 'opening';
   /** Text not decided yet. */
   let held = '';
@@ -80,6 +70,8 @@ export function outputParser({
   /** White space to put between the text before the last call and the text after it; null = no call since. */
   let gap: string | null = null;
   let hasText = false;
+  /** Whether the answer is a call without a mark was found out. */
+  let bareTried = false;
   let out: Output[] = [];
 
   const give = (kind: 'text' | 'reasoning', text: string): void => {
@@ -140,7 +132,13 @@ export function outputParser({
       }
       case 'answer': {
         if (held === '') return false;
-        const next = toolsOffered ? firstOpening(held) : null;
+        if (toolsOffered && bare !== null && !hasText && gap === null && !bareTried) {
+          bareTried = true;
+          open = { opening: '', read: bare(tools) };
+          phase = 'call';
+          return true;
+        }
+        const next = toolsOffered ? firstOpening(held, openings) : null;
         if (next !== null) {
           const before = held.slice(0, next.at);
           const words = before.trimEnd();
@@ -184,9 +182,9 @@ export function outputParser({
         whole(reading);
         gap ??= spaceBefore;
         held = held.slice(reading.length);
-        if (reading.then === undefined) open = null;
+        if (reading.next === undefined) open = null;
         else {
-          open = { opening: '', read: reading.then };
+          open = { opening: '', read: reading.next };
           spaceBefore = '';
           phase = 'call';
         }
@@ -263,7 +261,10 @@ function tagStart(text: string, tags: readonly string[]): number {
   return longest;
 }
 
-function firstOpening(text: string): { readonly at: number; readonly opening: Opening } | null {
+function firstOpening(
+  text: string,
+  openings: readonly Opening[],
+): { readonly at: number; readonly opening: Opening } | null {
   let first: { readonly at: number; readonly opening: Opening } | null = null;
   for (const opening of openings) {
     const at = text.indexOf(opening.mark);

@@ -6,10 +6,47 @@
  */
 import { type CallReader, more, none, parseJson, type ToolsOffered, type TypesOf } from './tool-call-text.ts';
 
-const valueEnd = '</parameter>';
+/** The tags of a family. */
+export interface CallTags {
+  /** Its group is the name. */
+  readonly head: RegExp;
+  /** Matches what may still become a head. */
+  readonly headBegun: RegExp;
+  /** The beginning of a value, with its key in the group, or the end of the call. */
+  readonly next: RegExp;
+  readonly valueEnd: string;
+  /** Ends a value whose own end was forgotten. */
+  readonly ends: RegExp;
+  /** The same without white space, of which a value's end may be the beginning. */
+  readonly endMark: string;
+}
+
+const functionTags: CallTags = {
+  head: /^\s*<function=([^>\n]{1,256})>/,
+  headBegun: /^\s*<function=[^>\n]{0,256}$/,
+  next: /<parameter=([^>\n]+)>|<\/function>/,
+  valueEnd: '</parameter>',
+  ends: /<\/parameter>|<\/function>\s*<\/tool_call>/,
+  endMark: '</function></tool_call>',
+};
+
+/** `NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> … </tool_call>` */
+export const glmTags: CallTags = {
+  head: /^\s*([\w.:-]{1,256})\s*(?=<arg_key>|<\/tool_call>)/,
+  headBegun:
+    /^\s*([\w.:-]{1,256}\s*(<(a|ar|arg|arg_|arg_k|arg_ke|arg_key|\/|\/t|\/to|\/too|\/tool|\/tool_|\/tool_c|\/tool_ca|\/tool_cal|\/tool_call)?)?)?$/,
+  next: /<arg_key>([^<]*)<\/arg_key>\s*<arg_value>|<\/tool_call>/,
+  valueEnd: '</arg_value>',
+  ends: /<\/arg_value>|<\/tool_call>/,
+  endMark: '</tool_call>',
+};
 
 /** `closing` may stand behind the block, and belongs to it then. */
-export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: string): CallReader {
+export function functionReader(
+  { typesOf, isOffered }: ToolsOffered,
+  closing: string,
+  tags: CallTags = functionTags,
+): CallReader {
   let head: RegExpExecArray | null = null;
   let name = '';
   let at = 0;
@@ -24,10 +61,10 @@ export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: st
   const step = (text: string, ended: boolean): boolean => {
     if (key === null) {
       const rest = text.slice(at);
-      const next = /<parameter=([^>\n]+)>|<\/function>/.exec(rest);
+      const next = tags.next.exec(rest);
       if (next === null) {
         // What stands between the tags is layout.
-        const tag = rest.lastIndexOf('<');
+        const tag = rest.indexOf('<');
         at += tag === -1 ? rest.length : tag;
         if (ended) over = true;
         return false;
@@ -44,11 +81,11 @@ export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: st
     const isText = textOnly(typesOf(name, key));
     const rest = text.slice(start);
     // A value whose end was forgotten ends with the call.
-    const end = /<\/parameter>|<\/function>\s*<\/tool_call>/.exec(rest);
+    const end = tags.ends.exec(rest);
     if (end === null && !ended) {
       if (!isText) return false;
       const sure = rest
-        .slice(0, rest.length - heldBack(rest))
+        .slice(0, rest.length - heldBack(rest, tags))
         .replace(/^\r?\n/, '')
         .replace(/[\ud800-\udbff]$/, '');
       if (rest === '' || rest === '\r' || sure.length <= given) return false;
@@ -65,14 +102,14 @@ export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: st
       args.closeText();
     } else args.value(key, parameterValue(value, typesOf(name, key)));
     key = null;
-    at = end === null ? text.length : start + end.index + (end[0] === valueEnd ? valueEnd.length : 0);
+    at = end === null ? text.length : start + end.index + (end[0] === tags.valueEnd ? end[0].length : 0);
     return true;
   };
 
   return (text, ended) => {
     if (head === null) {
-      head = /^\s*<function=([^>\n]{1,256})>/.exec(text);
-      if (head === null) return ended || /^\s*<function=[^>]*[>\n]/.test(text) ? none(true) : more(true);
+      head = tags.head.exec(text);
+      if (head === null) return ended || !tags.headBegun.test(text) ? none(false) : more(false);
       name = (head[1] ?? '').trim();
       at = head[0].length;
       args = objectWriter();
@@ -98,15 +135,15 @@ export function functionReader({ typesOf, isOffered }: ToolsOffered, closing: st
 const textOnly = (types: readonly string[] | null): boolean => types?.length === 1 && types[0] === 'string';
 
 /** Length of the end of a value that may not belong to it: the line break before its closing tags, and these. */
-function heldBack(text: string): number {
+function heldBack(text: string, tags: CallTags): number {
   const last = text.lastIndexOf('<');
   const former = last > 0 ? text.lastIndexOf('<', last - 1) : -1;
-  const from = [former, last].find(at => at !== -1 && mayEnd(text.slice(at))) ?? text.length;
+  const from = [former, last].find(at => at !== -1 && mayEnd(text.slice(at), tags)) ?? text.length;
   return text.length - from + (/\r?\n?$/.exec(text.slice(0, from))?.[0].length ?? 0);
 }
 
-const mayEnd = (tail: string): boolean =>
-  valueEnd.startsWith(tail) || '</function></tool_call>'.startsWith(tail.replace(/^(<\/function>)\s+/, '$1'));
+const mayEnd = (tail: string, { valueEnd, endMark }: CallTags): boolean =>
+  valueEnd.startsWith(tail) || endMark.startsWith(tail.replace(/^(<\/function>)\s+/, '$1'));
 
 /** An object, a parameter after the other. */
 function objectWriter() {

@@ -36,7 +36,7 @@ export type Reading =
       /** Characters it took, closing included. */
       readonly length: number;
       /** Reads what follows: another call under the same opening, or its end. */
-      readonly then?: CallReader;
+      readonly next?: CallReader;
     });
 
 /** JSON types that a tool's schema allows for a parameter; null = the schema does not say. */

@@ -19,7 +19,7 @@ import {
   failAtWorker,
   failJob,
   foreign,
-  outputEvent,
+  outputEvents,
   type Refusal,
   stopAtWorker,
 } from '../../machines/job.decide.ts';
@@ -369,7 +369,7 @@ export class Shard {
     live.draft = null;
     const at = input !== undefined && 'at' in input && input.at !== undefined ? input.at : live.job.submitted.at;
     const { jobId, workerId, protocol, attempt } = live.job.state.context;
-    this.#happen(live, outputEvent(live.job, draft, at));
+    for (const event of outputEvents(live.job, draft, at)) this.#happen(live, event);
     if (protocol < 2 || workerId === null || draft.seq === 0) return;
     live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });
   }

@@ -546,6 +546,27 @@ test('a worker that is stopped finishes what it runs, says good-bye and ends', (
     assert.ok(first(engines).closed());
   }));
 
+test('a worker that is stopped leaves a job that outlasts its grace to another one, and ends it for nobody', () =>
+  inWorld(ack2, async ({ worker, engines, lines, send, next }) => {
+    await next('hello');
+    await until(() => engines.length > 0, 'an engine');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    first(first(engines).jobs).hooks.onPiece({ kind: 'text', text: 'Hi', ids: [1] });
+    await next('token');
+    await worker.stop();
+    await until(() => lines[0]?.closed !== null, 'the end of the connection');
+    assert.is(lines[0]?.closed, 1001);
+    const ends = ['complete', 'error', 'cancelled'];
+    assert.equal(
+      lines[0]?.heard.filter(({ type }) => ends.includes(type)),
+      [],
+    );
+    assert.ok(first(engines).closed());
+  }));
+
 /** Fetches that are finished by hand. */
 function scriptedFetch() {
   const fetches: { readonly request: ModelRequest; finish: (path: string) => void; fail: (error: Error) => void }[] =

@@ -46,14 +46,19 @@ export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
   const tally = newTally();
   let logs: LogFigures | null = null;
   const note = (what: string): void => {
-    found.push(`${new Date().toISOString()} ${what}`);
+    // A terminal's Ctrl-C ends the programs as well.
+    if (!options.stop.aborted) found.push(`${new Date().toISOString()} ${what}`);
   };
   const cluster = await openCluster(options, note);
   if (cluster === null) return null;
   try {
     await Promise.race([cluster.start(), aborted(options.stop)]);
     const startedAt = performance.now();
-    const over = AbortSignal.any([options.stop, AbortSignal.timeout(options.ms)]);
+    // A timeout's own signal, joined to another, may be collected as garbage before it fires.
+    const ending = new AbortController();
+    const endInTime = setTimeout(() => ending.abort(), options.ms);
+    options.stop.addEventListener('abort', () => ending.abort(), { once: true });
+    const over = ending.signal;
     const ticks = setInterval(
       () => options.progress(tally, done, Math.round((performance.now() - startedAt) / 1000)),
       progressMs,
@@ -64,6 +69,7 @@ export async function runChaos(options: ChaosOptions): Promise<Outcome | null> {
       await Promise.race([Promise.all([asking, breaking]), aborted(options.stop)]);
     } finally {
       clearInterval(ticks);
+      clearTimeout(endInTime);
     }
     if (!options.stop.aborted) logs = await settled(cluster, tally, done, note);
   } catch (error) {

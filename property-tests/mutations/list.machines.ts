@@ -130,8 +130,8 @@ export const machineMutations: readonly Mutation[] = [
   {
     id: 'standby-counts-on',
     file: 'machines/job.output.ts',
-    old: 'return { ...output, seq: 0, tokensBefore, modelFile',
-    now: 'return { ...output, tokensBefore, modelFile',
+    old: 'return { ...output, seq: 0, ',
+    now: 'return { ...output, ',
     breaks: 'The frames of a new attempt are compared with the numbers of the one before.',
     suites: ['simulation', ...jobTests],
   },

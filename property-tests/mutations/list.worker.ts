@@ -74,7 +74,7 @@ export const workerMutations: readonly Mutation[] = [
     old: 'if (isCurrent(jobId, job) && job.endReason === null) say(jobId, job, piece);',
     now: 'say(jobId, job, piece);',
     breaks: 'A worker goes on saying what an engine gives it of a job that was cancelled or replaced.',
-    suites: [workerCases, 'simulation'],
+    suites: ['actors/worker/jobs.test.ts', workerCases, 'simulation'],
   },
   {
     id: 'heartbeat-skipped',

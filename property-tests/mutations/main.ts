@@ -99,6 +99,9 @@ async function control(scratch: Scratch, wanted: readonly Mutation[]): Promise<v
   }
 }
 
+/** On a busy machine, a test that waits for real time may fail without a bug, but not the same one twice in a row. */
+const waits = (suite: string): boolean => suite.startsWith('property-tests/');
+
 async function tried(scratch: Scratch, mutation: Mutation): Promise<Outcome> {
   let seconds = 0;
   scratch.break(mutation);
@@ -106,7 +109,12 @@ async function tried(scratch: Scratch, mutation: Mutation): Promise<Outcome> {
     for (const suite of mutation.suites) {
       const verdict = await scratch.ask(suite);
       seconds += verdict.seconds;
-      if (verdict.found) return { mutation, suite, told: verdict.told, seconds };
+      if (!verdict.found) continue;
+      if (!waits(suite)) return { mutation, suite, told: verdict.told, seconds };
+      const again = await scratch.ask(suite);
+      seconds += again.seconds;
+      const same = verdict.failed.find(name => again.failed.includes(name));
+      if (same !== undefined) return { mutation, suite, told: same, seconds };
     }
     return { mutation, suite: null, told: '', seconds };
   } catch (error) {

@@ -9,6 +9,8 @@ import { type Mutation, patched } from './mutation.ts';
 export interface Verdict {
   readonly found: boolean;
   readonly told: string;
+  /** Tests that failed, by name. */
+  readonly failed: readonly string[];
   readonly seconds: number;
 }
 
@@ -66,8 +68,9 @@ export class Scratch {
     const { code, output, late } = await this.#run(argv.map(String), limitMs);
     const seconds = (Date.now() - startedAt) / 1000;
     if (noProgram.test(output)) throw new Error(`the patch makes no program:\n${output.slice(-2000)}`);
-    if (late) return { found: true, told: `${suite} did not end in ${limitMs / 1000} s`, seconds };
-    return { found: code !== 0, told: code === 0 ? '' : firstWords(output), seconds };
+    if (late) return { found: true, told: `${suite} did not end in ${limitMs / 1000} s`, failed: [suite], seconds };
+    const failed = [...output.matchAll(/^ *FAIL +(".*")/gm)].map(([, name = '']) => name);
+    return { found: code !== 0, told: code === 0 ? '' : firstWords(output), failed, seconds };
   }
 
   close(): void {

@@ -19,6 +19,11 @@ export interface JudgedJob {
 
 /** A job may end so much later than its deadline: timers, shards and the log take their time. */
 const lateMs = 3000;
+/** Without a word from its worker, a job goes elsewhere or is asked after long before this. */
+const quietMs = 25_000;
+
+const isHeld = ({ type }: JobEvent): boolean =>
+  type === 'job.assigned' || type === 'job.resumed' || type === 'output.appended';
 
 export async function judgeLogs(cluster: Cluster, calmAt: number): Promise<Map<string, JudgedJob>> {
   const store = cluster.store.look();
@@ -105,6 +110,13 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
       return wrong(`it calls ${calls}`);
   }
   const jumped = (cluster.tally.faults.get('clock jumped') ?? 0) > 0;
+  const before = events.findLast(({ type, at }) => type !== 'job.adopted' && (type !== end.type || at !== end.at));
+  const holder = events.findLast(event => event.type === 'job.assigned' || event.type === 'job.resumed');
+  // One of version 1 that frames do not reach any more, and that goes on saying heartbeats, cannot be told from one at work.
+  const tells = holder !== undefined && 'protocol' in holder && holder.protocol >= 2;
+  const silent = before !== undefined && isHeld(before) && end.at - before.at > quietMs;
+  if (end.type === 'job.expired' && tells && silent && !jumped)
+    return wrong(`its worker had it for the last ${end.at - before.at} ms and said nothing`);
   const dueAt = Math.max(submitted.at + times.jobTimeoutMs, calmAt) + lateMs;
   if (!jumped && end.at > dueAt) return wrong(`it ended ${end.at - dueAt} ms too late`);
   return { jobId, submitted, events, end };

@@ -1,0 +1,158 @@
+/**
+ * Takes the raw text of a gpt-oss model apart: messages in channels.
+ *
+ *   <|channel|>analysis<|message|>…<|end|>                                      a thought
+ *   <|start|>assistant<|channel|>commentary to=functions.NAME … <|message|>{…}<|call|>   a call
+ *   <|start|>assistant<|channel|>final<|message|>…                              the answer
+ *
+ * An answer that does not begin with a channel (a grammar leads it, or it goes on from its text) is read in the common
+ * form. P1 and P2 of output-parser.ts hold here, too.
+ */
+import type { Output, OutputParser } from './output-parser.ts';
+import { argumentsReader, type CallReader, type CallSoFar } from './tool-call-text.ts';
+
+const marks = ['<|end|>', '<|call|>', '<|return|>', '<|start|>', '<|channel|>'] as const;
+const message = '<|message|>';
+const begins = ['<|channel|>', '<|start|>'] as const;
+
+export function harmonyParser(common: OutputParser): OutputParser {
+  let phase: 'opening' | 'common' | 'header' | 'thought' | 'text' | 'call' = 'opening';
+  let held = '';
+  let out: Output[] = [];
+  let call: { readonly name: string; readonly read: CallReader } | null = null;
+  let told: number | null = null;
+  let callBegun = false;
+
+  const give = (kind: 'text' | 'reasoning', text: string): void => {
+    if (text !== '') out.push({ kind, text });
+  };
+
+  const tell = (so: CallSoFar): void => {
+    if (!callBegun) out.push({ kind: 'callBegun' });
+    callBegun = true;
+    if (told === null) out.push({ kind: 'callOpened', form: so.form, name: so.name });
+    const text = so.arguments.slice(told ?? 0);
+    if (text !== '') out.push({ kind: 'callArguments', text });
+    told = so.arguments.length;
+  };
+
+  const whole = (so: CallSoFar): void => {
+    tell(so);
+    out.push({ kind: 'call', form: so.form, name: so.name, arguments: so.arguments });
+    told = null;
+    call = null;
+  };
+
+  const step = (ended: boolean): boolean => {
+    switch (phase) {
+      case 'opening': {
+        const start = held.trimStart();
+        if (begins.some(mark => start.startsWith(mark))) phase = 'header';
+        else if (!ended && begins.some(mark => mark.startsWith(start))) return false;
+        else {
+          phase = 'common';
+          out.push(...common.push(held));
+          held = '';
+          return false;
+        }
+        return true;
+      }
+      case 'common':
+        out.push(...common.push(held));
+        held = '';
+        return false;
+      case 'header': {
+        const end = held.indexOf(message);
+        if (end === -1) {
+          if (ended) held = '';
+          return false;
+        }
+        const header = held.slice(0, end);
+        held = held.slice(end + message.length);
+        const to = /to=(?:functions\.)?([^\s<]{1,256})/.exec(header)?.[1];
+        if (to !== undefined) {
+          call = { name: to, read: argumentsReader('json', to, 0, ['<|call|>', '<|end|>']) };
+          phase = 'call';
+        } else phase = /<\|channel\|>\s*analysis/.test(header) ? 'thought' : 'text';
+        return true;
+      }
+      case 'call': {
+        if (call === null) return false;
+        // Without arguments a call has none, and no object either.
+        if (held.trim() === '' && !ended) return false;
+        if (!held.trimStart().startsWith('{')) {
+          const end = held.indexOf('<|');
+          if (end === -1 && !ended) return false;
+          whole({ form: 'json', name: call.name, arguments: '{}' });
+          held = end === -1 ? '' : held.slice(end);
+          phase = 'header';
+          return true;
+        }
+        const reading = call.read(held, ended);
+        if (reading.kind === 'more') {
+          if (reading.call !== undefined) tell(reading.call);
+          return false;
+        }
+        if (reading.kind === 'call') {
+          whole(reading);
+          held = held.slice(reading.length);
+        }
+        phase = 'header';
+        return held !== '';
+      }
+      default: {
+        const kind = phase === 'thought' ? 'reasoning' : 'text';
+        const found = marks.map(mark => ({ mark, at: held.indexOf(mark) })).filter(({ at }) => at !== -1);
+        const [first] = found.toSorted((a, b) => a.at - b.at);
+        if (first !== undefined) {
+          give(kind, held.slice(0, first.at));
+          const isHeader = first.mark === '<|start|>' || first.mark === '<|channel|>';
+          held = held.slice(first.at + (isHeader ? 0 : first.mark.length));
+          phase = 'header';
+          return true;
+        }
+        const sure = ended ? held.length : held.length - markStart(held);
+        give(kind, held.slice(0, sure));
+        held = held.slice(sure);
+        return false;
+      }
+    }
+  };
+
+  const run = (ended: boolean): Output[] => {
+    while (step(ended)) {
+      // Each step takes text or changes phase, so this ends.
+    }
+    if (ended && phase === 'common') out.push(...common.finish());
+    const done = out;
+    out = [];
+    return done;
+  };
+
+  return {
+    push(text) {
+      held += text;
+      return run(false);
+    },
+    finish(cut = false) {
+      if (phase === 'common') return common.finish(cut);
+      if (cut && phase === 'call' && call !== null) {
+        const reading = held.trimStart().startsWith('{') ? call.read(held, false) : null;
+        if (reading?.kind === 'more' && reading.call !== undefined) whole(reading.call);
+        const done = out;
+        out = [];
+        return done;
+      }
+      return run(true);
+    },
+    get inThought() {
+      return phase === 'thought' || (phase === 'common' && common.inThought);
+    },
+  };
+}
+
+/** Length of the end of a text that could be the beginning of a mark. */
+function markStart(text: string): number {
+  const at = text.lastIndexOf('<');
+  return at !== -1 && marks.some(mark => mark.startsWith(text.slice(at))) ? text.length - at : 0;
+}
