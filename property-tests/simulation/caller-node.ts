@@ -26,7 +26,11 @@ export class CallerNode {
   ending: Ending = null;
   endedAt = 0;
   leftAt = 0;
+  /** When the router hears of the last connection that was cut. */
+  cutHeardAt = 0;
   slow = false;
+  /** The router refused it by itself: no log says so. */
+  turned = false;
   resumes = 0;
   /** What it has of a frame that is not whole. */
   #rest = '';
@@ -38,6 +42,7 @@ export class CallerNode {
   streamId = 0;
   #unread = 0;
   #connection = 0;
+  #cut: { readonly part: number; readonly then: () => void } | null = null;
   readonly #wrong: (what: string) => void;
   readonly #clock: { readonly now: number };
 
@@ -70,6 +75,16 @@ export class CallerNode {
     return this.ending === null;
   }
 
+  /** Its present connection, by number. */
+  get connection(): number {
+    return this.#connection;
+  }
+
+  /** The next bytes reach it only in part, and then its connection is gone, which `then` hears. Counted in characters. */
+  cutWithin(part: number, then: () => void): void {
+    this.#cut = { part, then };
+  }
+
   /** The port of a new connection; what comes by an earlier one is not heard any more. */
   port(): CallerPort {
     this.#connection += 1;
@@ -90,6 +105,7 @@ export class CallerNode {
       refuse: (code, message) => {
         if (!mine()) return;
         const { status, body } = this.#refusal(code, message);
+        this.turned = true;
         open(status);
         this.#whole(status, body);
         this.#end('answered');
@@ -98,7 +114,11 @@ export class CallerNode {
       write: text => {
         if (!mine()) return;
         if (this.slow) this.#unread += 1;
-        this.#take(text);
+        const cut = this.#cut;
+        this.#cut = null;
+        if (cut === null) return this.#take(text);
+        this.#take(text.slice(0, Math.floor(cut.part * (text.length + 1))));
+        cut.then();
       },
       end: () => {
         if (!mine()) return;
@@ -119,6 +139,11 @@ export class CallerNode {
   }
 
   #whole(status: number, body: string): void {
+    // Nothing follows what it has.
+    if (status === 204) {
+      this.status = 200;
+      return;
+    }
     this.body = body;
     if (status === 200) {
       try {
@@ -195,20 +220,11 @@ export class CallerNode {
     return true;
   }
 
-  /** The connection breaks, and takes some of what was not read with it: up to `lost` bytes of the last frame. */
-  cut(): boolean {
-    if (!this.waits) return false;
-    this.#connection += 1;
-    this.#rest = '';
-    this.#unread = 0;
-    this.#close();
-    return true;
-  }
-
-  /** The process that answers is killed. */
+  /** The connection is gone, with what it had of a frame. */
   lose(): void {
     if (!this.waits) return;
     this.#connection += 1;
+    this.#cut = null;
     this.#rest = '';
     this.#unread = 0;
     this.life = null;

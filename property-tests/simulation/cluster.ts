@@ -4,19 +4,20 @@
  */
 import type { Diagnostics } from '../../actors/config/diagnostics.ts';
 import { type WorkerRules, workerRules } from '../../actors/shard/workers.ts';
-import { parseCursor } from '../../protocol/position.ts';
+import { type Cursor, parseCursor } from '../../protocol/position.ts';
 import { CallerNode } from './caller-node.ts';
 import { VirtualClock } from './clock.ts';
 import { families } from './families.ts';
 import { Network } from './network.ts';
 import type { Plan, PlannedAsk } from './plan.ts';
-import { type Random, seededRandom } from './random.ts';
+import { hashText, type Random, seededRandom } from './random.ts';
 import { gpuKey, type RouterLife, RouterNode, type RouterTimes } from './router-node.ts';
 import { EmbeddedStore, StoreServer } from './store.ts';
 import { Tally } from './tally.ts';
 import { Timeline } from './timeline.ts';
 import { truthOf } from './truth.ts';
 import { WorkerNode } from './worker-node.ts';
+import { Writers } from './writers.ts';
 
 export const slotsOfWorkers = 2;
 const policy = {
@@ -38,6 +39,9 @@ export const times = {
 /** A caller whose answer broke off asks for the rest so often. */
 const resumesMax = 5;
 
+/** Beyond its grace, a router that stops has so long until it is killed. */
+const stopMsMax = 15_000;
+
 /** Something that must not be. */
 export class Finding extends Error {
   override readonly name = 'Finding';
@@ -57,6 +61,7 @@ export class Cluster {
   readonly rules: WorkerRules = workerRules(policy, 300_000);
   /** All lives of all routers. */
   readonly lives: RouterLife[] = [];
+  readonly writers = new Writers();
   /** Faults have ceased. */
   calm = false;
   /** The next requests are broken. */
@@ -97,6 +102,7 @@ export class Cluster {
           shared: shape.store === 'shared',
           openStore: async node => (store instanceof EmbeddedStore ? store.open(node) : store.connect(node)),
           diagnostics: who => this.#diagnostics(who),
+          writers: this.writers,
           newId: length => this.newId(length),
           gaveUp: (router, reason) => this.wrong(`the router ${router.name} gave up: ${reason}`),
         }),
@@ -165,53 +171,89 @@ export class Cluster {
       this.tally.fault('request malformed', this.clock.now);
     }
     const { prompt, tokensMax, streamed, keepMs } = planned;
-    const ask = { prompt, tokensMax, streamed, keepMs, malformed };
+    const ask = { prompt, tokensMax, streamed, keepMs, malformed, keyed: planned.keyed && !malformed };
     const number = this.callers.length + 1;
     const caller = new CallerNode(number, family, ask, truthOf(prompt, tokensMax), this.clock, what =>
       this.wrong(what),
     );
     this.callers.push(caller);
-    this.clock.after(0, life.node, () => {
-      const port = caller.port();
-      const turned = life.front.turnedAway();
-      if (turned !== null) return port.refuse(turned.code, turned.message);
-      const text = JSON.stringify(malformed ? { ...family.body(ask), messages: 'none' } : family.body(ask));
-      caller.life = life;
-      caller.streamId = life.front.requestArrived(port, {
-        api: family.api,
-        requestId: `req_${number}`,
-        body: new TextEncoder().encode(text),
-        keepMs: planned.keepMs,
-      });
+    this.clock.after(0, life.node, () => void this.#send(caller, life));
+    return caller;
+  }
+
+  /** The request goes to a router: for the first time, or again under its key. */
+  async #send(caller: CallerNode, life: RouterLife): Promise<void> {
+    if (!caller.waits) return;
+    const { ask, family } = caller;
+    const { front } = life;
+    const port = caller.port();
+    const { connection } = caller;
+    caller.life = life;
+    caller.streamId = 0;
+    const turned = front.turnedAway();
+    if (turned !== null) return port.refuse(turned.code, turned.message);
+    const malformed = ask.malformed ? { messages: 'none', input: 7 } : {};
+    const text = JSON.stringify({ ...family.body(ask), ...malformed });
+    const body = new TextEncoder().encode(text);
+    this.timeline?.note(caller.name, `asks ${life.node.name} ${text}`);
+    const request = { api: family.api, requestId: `req_${caller.number}`, body, keepMs: ask.keepMs };
+    if (!ask.keyed) {
+      caller.streamId = front.requestArrived(port, request);
       // The request's id is the last that was given out.
       caller.jobId = `chatcmpl-${(this.#lastId % 256).toString(16).padStart(2, '0')}${String(this.#lastId).padStart(22, '0')}`;
-      this.timeline?.note(caller.name, `asks ${life.node.name} ${text}`);
-    });
-    return caller;
+      return;
+    }
+    // As edge/keyed.ts does.
+    const key = `key ${caller.number}`;
+    const cursor = caller.heard.lastId === null ? null : parseCursor(caller.heard.lastId);
+    const found = await front.jobFor(key, String(hashText(text)), cursor !== null).catch(() => null);
+    if (caller.connection !== connection || !caller.waits) {
+      if (found?.kind === 'new') front.noJobFor(found.jobId);
+      return;
+    }
+    if (found === null) return port.refuse('store_unavailable', 'the store cannot say whether this key is known');
+    if (found.kind === 'conflict') return this.wrong(`${caller.name}: its key is said to be another request's`);
+    caller.jobId = found.jobId;
+    if (found.kind === 'new')
+      caller.streamId = front.requestArrived(port, { ...request, jobId: found.jobId, idempotency: key });
+    else caller.streamId = front.followArrived(port, found.jobId, { cursor, shape: 'asked', waits: true });
   }
 
   /** A caller whose connection is gone asks for the rest, on any router; or lets it be. */
   resume(caller: CallerNode): void {
     if (!caller.waits) return;
-    if (!caller.ask.streamed || caller.malformed || caller.jobId === '' || caller.resumes >= resumesMax)
-      return caller.giveUp();
+    const { keyed, streamed } = caller.ask;
+    const known = keyed || (streamed && caller.jobId !== '');
+    if (!known || caller.malformed || caller.resumes >= resumesMax) return caller.giveUp();
     const life = this.random.pick(this.liveRouters())?.life ?? null;
     if (life === null || life.node.frozen) {
       this.clock.after(500, null, () => this.resume(caller));
       return;
     }
     caller.resumes += 1;
-    const { lastId } = caller.heard;
-    this.timeline?.note(caller.name, `asks ${life.node.name} for what follows ${lastId}`);
+    const { lastId, sequence } = caller.heard;
+    if (keyed && this.random.chance(streamed ? 0.5 : 1)) {
+      this.clock.after(0, life.node, () => void this.#send(caller, life));
+      return;
+    }
+    if (caller.jobId === '') return caller.giveUp();
+    const byNumber = caller.family.api === 'openai.responses' && this.random.chance(0.5);
+    const from = byNumber ? `event ${sequence}` : lastId;
+    this.timeline?.note(caller.name, `asks ${life.node.name} for what follows ${from}`);
     this.clock.after(0, life.node, () => {
       if (!caller.waits) return;
+      const { front } = life;
+      const port = caller.port();
       caller.life = life;
-      const cursor = lastId === null ? null : parseCursor(lastId);
-      caller.streamId = life.front.followArrived(caller.port(), caller.jobId, {
-        cursor,
-        shape: 'streamed',
-        waits: true,
-      });
+      caller.streamId = 0;
+      const { connection, jobId } = caller;
+      const follow = (cursor: Cursor | null): void => {
+        if (caller.connection !== connection || !caller.waits) return;
+        caller.streamId = front.followArrived(port, jobId, { cursor, shape: 'streamed', waits: true });
+      };
+      if (!byNumber) return follow(lastId === null ? null : parseCursor(lastId));
+      const look = { what: 'stream', jobId, after: sequence } as const;
+      front.lookArrived({ respond: port.respond, refuse: port.refuse, follow }, look);
     });
   }
 
@@ -228,6 +270,24 @@ export class Cluster {
       this.clock.after(this.random.between(100, 3000), null, () => this.resume(caller));
     }
     return true;
+  }
+
+  /** A router is told to stop: it finishes what it can in `graceMs`, its process ends, and it is started again. */
+  drainRouter(router: RouterNode, graceMs: number, backAfterMs: number): void {
+    const { life, node } = router;
+    if (life === null) return;
+    const over = (): void => {
+      if (!this.killRouterOf(router, node)) return;
+      this.clock.after(backAfterMs, null, () => router.start());
+    };
+    // Whoever runs it kills it when it takes too long.
+    this.clock.after(graceMs + stopMsMax, null, over);
+    this.clock.after(0, node, () => void life.stop(graceMs).then(over, over));
+  }
+
+  /** Only if it is still this process. */
+  killRouterOf(router: RouterNode, node: RouterLife['node']): boolean {
+    return router.node === node && this.killRouter(router, false);
   }
 
   killWorker(worker: WorkerNode, silently: boolean): boolean {

@@ -11,6 +11,8 @@ export interface Ask {
   readonly malformed: boolean;
   /** How long the job goes on when its caller has gone. */
   readonly keepMs: number;
+  /** It has an `Idempotency-Key`, and is asked again under it when its connection is lost. */
+  readonly keyed: boolean;
 }
 
 /** What an answer said so far. */
@@ -25,6 +27,8 @@ export interface Heard {
   ends: number;
   /** The id of the last whole SSE frame. */
   lastId: string | null;
+  /** The number of the last event, where the API counts them. */
+  sequence: number | null;
   /** Something no client could read. */
   nonsense: string | null;
 }
@@ -48,6 +52,7 @@ export const newHeard = (): Heard => ({
   error: null,
   ends: 0,
   lastId: null,
+  sequence: null,
   nonsense: null,
 });
 
@@ -152,4 +157,70 @@ const messages: Family = {
   errorOf: body => String(JSON.parse(body).error.type),
 };
 
-export const families: readonly Family[] = [chat, messages];
+const responses: Family = {
+  name: 'responses',
+  api: 'openai.responses',
+  body: ({ prompt, tokensMax, streamed }) => ({
+    model: 'm',
+    stream: streamed,
+    input: prompt,
+    ...(Number.isFinite(tokensMax) ? { max_output_tokens: tokensMax } : {}),
+    ...(prompt.includes('#tools') ? { tools: [{ type: 'function', ...tool }] } : {}),
+  }),
+  event(heard, name, data) {
+    const event = JSON.parse(data);
+    if (event.type !== name) heard.nonsense = `an event ${name} that says ${event.type}`;
+    const expected = (heard.sequence ?? -1) + 1;
+    if (event.sequence_number !== expected) heard.nonsense = `event ${event.sequence_number} and not ${expected}`;
+    heard.sequence = event.sequence_number;
+    switch (event.type) {
+      case 'response.output_text.delta':
+        heard.text += event.delta;
+        return;
+      case 'response.reasoning_text.delta':
+        heard.reasoning += event.delta;
+        return;
+      case 'error':
+        heard.error = String(event.code);
+        return;
+      case 'response.failed':
+        heard.error ??= String(event.response.error?.code ?? event.response.status);
+        heard.ends += 1;
+        return;
+      case 'response.completed':
+      case 'response.incomplete':
+        heard.ends += 1;
+        outputOf(event.response, heard);
+        return;
+    }
+  },
+  whole(heard, body) {
+    const response = JSON.parse(body);
+    const said = outputOf(response, heard);
+    heard.text = said.text;
+    heard.reasoning = said.reasoning;
+    heard.ends += 1;
+  },
+  errorOf: body => String(JSON.parse(body).error.code),
+};
+
+/** What a whole response says; in a stream, it must be what was said piece by piece. */
+function outputOf(
+  { output, status }: { output: Record<string, unknown>[]; status: string },
+  heard: Heard,
+): { text: string; reasoning: string } {
+  const said = { text: '', reasoning: '' };
+  for (const item of output) {
+    const parts = (item.content ?? []) as { text: string }[];
+    const text = parts.map(part => part.text).join('');
+    if (item.type === 'message') said.text += text;
+    else if (item.type === 'reasoning') said.reasoning += text;
+    else heard.calls.push({ name: String(item.name), arguments: String(item.arguments) });
+  }
+  heard.finishReason = status === 'incomplete' ? 'length' : heard.calls.length > 0 ? 'tool_calls' : 'stop';
+  if (heard.sequence !== null && (said.text !== heard.text || said.reasoning !== heard.reasoning))
+    heard.nonsense = `its last event says ${JSON.stringify(said)}`;
+  return said;
+}
+
+export const families: readonly Family[] = [chat, messages, responses];

@@ -84,6 +84,10 @@ export function inject(cluster: Cluster, { kind, pick }: PlannedFault): void {
       clock.after(100 + how * how * 6000, null, () => node.thaw());
       return;
     }
+    case 'router drained':
+      if (router === undefined || router.node.frozen) return;
+      hit(router.node.name);
+      return cluster.drainRouter(router, how * 6000, 100 + more * 2000);
     case 'clock jumped': {
       if (router === undefined) return;
       const jumpMs = at(jumpsMs, how) ?? 0;
@@ -116,14 +120,20 @@ export function inject(cluster: Cluster, { kind, pick }: PlannedFault): void {
       return;
     }
     case 'caller cut off': {
-      const caller = waiting(({ ask, jobId }) => ask.streamed && jobId !== '');
+      const caller = waiting(({ ask, jobId }) => (ask.streamed || ask.keyed) && jobId !== '');
       if (caller === undefined) return;
-      const { life, streamId } = caller;
-      caller.lose();
-      hit(caller.name);
-      // Its end may learn of it long before the router does, or after.
-      if (life !== null) clock.after(how * 1500, life.node, () => life.front.callerClosed(streamId));
-      clock.after(more * 1500, null, () => cluster.resume(caller));
+      const cut = (): void => {
+        const { life, streamId } = caller;
+        caller.lose();
+        hit(caller.name);
+        // Its end may learn of it long before the router does, or after.
+        caller.cutHeardAt = clock.now + how * 1500;
+        if (life !== null) clock.after(how * 1500, life.node, () => life.front.callerClosed(streamId));
+        clock.after(more * 1500, null, () => cluster.resume(caller));
+      };
+      // Between two frames, or anywhere within what comes next.
+      if (how < 0.3 || !caller.ask.streamed) cut();
+      else caller.cutWithin(more, cut);
       return;
     }
     case 'caller stopped reading': {

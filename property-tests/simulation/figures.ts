@@ -8,6 +8,8 @@ export interface Figures {
   virtualMs: number;
   events: number;
   callers: number;
+  /** CPU time of the processes, ms: what it cost, whatever else the machine did. */
+  cpuMs: number;
   faults: Record<string, number>;
   delays: Record<string, number>;
   endings: Record<string, number>;
@@ -18,6 +20,7 @@ export const newFigures = (): Figures => ({
   virtualMs: 0,
   events: 0,
   callers: 0,
+  cpuMs: 0,
   faults: {},
   delays: {},
   endings: {},
@@ -38,7 +41,7 @@ export function addOutcome(sums: Figures, { virtualMs, events, callers, faults, 
 }
 
 export function addFigures(sums: Figures, more: Figures): void {
-  for (const name of ['worlds', 'virtualMs', 'events', 'callers'] as const) sums[name] += more[name];
+  for (const name of ['worlds', 'virtualMs', 'events', 'callers', 'cpuMs'] as const) sums[name] += more[name];
   for (const name of ['faults', 'delays', 'endings'] as const) addAll(sums[name], Object.entries(more[name]));
 }
 
@@ -55,6 +58,7 @@ export function told(sums: Figures, realMs: number, processes: number): string {
     `${grouped(sums.worlds)} worlds, ${grouped(sums.callers)} requests, ${grouped(sums.events)} events`,
     `${grouped(sums.virtualMs / 1000)} s of virtual time in ${(realMs / 1000).toFixed(1)} s on ${processes} processes: ${grouped(ratio)} times real time`,
     `${grouped(faultsOf(sums))} faults, ${grouped((faultsOf(sums) / realMs) * 1000)} a second`,
+    `${(sums.cpuMs / 1000).toFixed(1)} s of CPU: ${(sums.cpuMs / faultsOf(sums)).toFixed(2)} s for 1,000 faults, ${grouped(sums.virtualMs / sums.cpuMs)} times real time on each core`,
     ...faultKinds.map(kind => row(kind, sums.faults[kind])),
     `${grouped(total(Object.values(sums.delays)))} delays`,
     ...delayKinds.map(kind => row(kind, sums.delays[kind])),

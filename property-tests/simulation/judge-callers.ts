@@ -1,4 +1,5 @@
 /** What every caller must have in the end: its whole right answer, or one clear error that has a reason. */
+import { failureOf } from '../../machines/shown.ts';
 import type { CallerNode } from './caller-node.ts';
 import type { Cluster } from './cluster.ts';
 import type { JudgedJob } from './judge-logs.ts';
@@ -13,7 +14,13 @@ const storeFaults: readonly FaultKind[] = [
   'disk write failed',
   'disk write cut short',
 ];
-const routerFaults: readonly FaultKind[] = ['router killed', 'router frozen', 'clock jumped', 'shard killed'];
+const routerFaults: readonly FaultKind[] = [
+  'router killed',
+  'router frozen',
+  'router drained',
+  'clock jumped',
+  'shard killed',
+];
 const workerFaults: readonly FaultKind[] = [
   'connection cut',
   'connection half-open',
@@ -30,7 +37,20 @@ const workerFaults: readonly FaultKind[] = [
 const causeMs = 40_000;
 
 export function judgeCallers(cluster: Cluster, jobs: ReadonlyMap<string, JudgedJob>): void {
+  judgeKeys(cluster, jobs);
   for (const caller of cluster.callers) judge(cluster, caller, jobs.get(caller.jobId));
+}
+
+/** However often a request with a key was sent, it was answered by one job. */
+function judgeKeys(cluster: Cluster, jobs: ReadonlyMap<string, JudgedJob>): void {
+  const completed = new Map<string, string>();
+  for (const { jobId, submitted, end } of jobs.values()) {
+    const key = submitted.idempotency;
+    if (key === undefined || end.type !== 'job.completed') continue;
+    const other = completed.get(key);
+    if (other !== undefined) cluster.wrong(`${other} and ${jobId} both answer the request with the key ${key}`);
+    completed.set(key, jobId);
+  }
 }
 
 function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined): void {
@@ -50,7 +70,10 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
       return wrong('it waits still');
     case 'left': {
       if (end === undefined || end.type === 'job.completed') return;
-      const lateMs = end.at - caller.leftAt - caller.ask.keepMs;
+      // A job that goes to another router meanwhile is kept from then on.
+      const moved = job?.events.some(({ type }) => type === 'job.adopted') === true;
+      const keptMs = caller.ask.keepMs * (moved ? 2 : 1);
+      const lateMs = end.at - Math.max(caller.leftAt, caller.cutHeardAt) - keptMs;
       const excused = tally.had(
         [...storeFaults, ...routerFaults],
         caller.leftAt - 8000,
@@ -84,8 +107,9 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
     if (caller.status !== 400 && !turned) wrong(`a malformed request was answered with ${code}`);
     return;
   }
-  const told = end?.type === 'job.failed' ? end.code : end?.type === 'job.expired' ? 'timeout' : null;
-  if (end === undefined) {
+  const failed = end?.type === 'job.failed' || end?.type === 'job.expired' || end?.type === 'job.cancelled';
+  const told = failed ? failureOf(end).code : null;
+  if (end === undefined || caller.turned) {
     // Turned away, or nobody could write that it came.
     if (had([...storeFaults, ...routerFaults]) || cluster.plan.shape.maxQueue < 10) return;
     return wrong(`it was refused with ${code}, and nothing was wrong`);
@@ -103,7 +127,8 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
   }
   if (end.type !== 'job.failed') return;
   const causes: Readonly<Record<string, readonly FaultKind[]>> = {
-    worker_lost: [...workerFaults, 'router killed', 'router frozen'],
+    worker_lost: [...workerFaults, 'router killed', 'router frozen', 'router drained'],
+    shutting_down: ['router drained'],
     worker_error: ['frame garbled', 'engine failed', 'engine crashed'],
     poisoned_input: ['shard killed'],
   };

@@ -71,8 +71,14 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
   const after = events.slice(events.indexOf(end) + 1);
   if (after.some(({ type }) => type !== 'job.adopted')) return wrong('it goes on after the end');
   let epoch = 0;
+  let boot = '';
   for (const entry of entries) {
     const [first] = entry.events;
+    if (first?.type === 'job.submitted') boot = first.boot;
+    else if (first?.type === 'job.adopted') boot = first.boot;
+    const boots = cluster.writers.of(jobId, entry.epoch, entry.sequence, entry.text);
+    if (!boots.has(boot))
+      return wrong(`${boot} opened epoch ${entry.epoch}, and ${[...boots]} wrote ${entry.epoch}-${entry.sequence}`);
     if (entry.epoch === epoch) {
       if (entry.events.some(({ type }) => type === 'job.adopted' || type === 'job.submitted'))
         return wrong(`epoch ${epoch} is opened twice`);
@@ -124,7 +130,7 @@ function replays(cluster: Cluster, entries: readonly LogEntry[], caller: CallerN
   } catch (error) {
     return cluster.wrong(String(error));
   }
-  if (caller === undefined || caller.ending !== 'answered' || caller.malformed) return;
+  if (caller === undefined || caller.ending !== 'answered' || caller.malformed || caller.turned) return;
   if (caller.heard.error === 'store_unavailable' || caller.heard.error === 'poisoned_input') return;
   if (caller.body !== '') {
     // The head of a stream that went out early is told from the times of the events, in whole seconds.

@@ -24,6 +24,8 @@ export interface PlannedAsk {
   readonly tokensMax: number;
   /** How long the job goes on when its caller has gone. */
   readonly keepMs: number;
+  /** With an `Idempotency-Key`. */
+  readonly keyed: boolean;
   readonly pick: number;
 }
 
@@ -49,7 +51,12 @@ type Weights = Partial<Record<FaultKind | DelayKind, number>>;
 const frames: Weights = { 'frame lost': 14, 'frame doubled': 20, 'connection cut': 8, 'connection half-open': 1 };
 const store: Weights = { 'store reply lost': 8, 'store command lost': 8, 'store command doubled': 20 };
 const disk: Weights = { 'disk write failed': 3, 'disk write cut short': 12 };
-const people: Weights = { 'caller left': 4, 'caller cut off': 5, 'caller stopped reading': 10, 'request malformed': 2 };
+const people: Weights = {
+  'caller left': 4,
+  'caller cut off': 5,
+  'caller stopped reading': 10,
+  'request malformed': 0.6,
+};
 const delays: Weights = { 'link slow': 1, 'store slow': 1, 'disk slow': 1, 'shard slow': 1, 'worker slow': 1 };
 const rare: Weights = {
   'network partition': 0.5,
@@ -59,6 +66,7 @@ const rare: Weights = {
   'shard killed': 1.2,
   'router killed': 0.3,
   'router frozen': 0.3,
+  'router drained': 0.3,
   'clock jumped': 0.1,
   'worker killed': 1,
   'worker frozen': 1,
@@ -74,7 +82,11 @@ const moods: readonly (readonly [name: string, share: number, weights: Weights])
   ['restless callers', 3, { ...people, ...delays, 'frame doubled': 4 }],
   ['dying workers', 3, { 'worker killed': 3, 'worker frozen': 3, 'engine crashed': 3, 'connection cut': 6, ...people }],
   ['dying shards', 3, { 'shard killed': 4, 'shard slow': 2, ...people, 'frame doubled': 8, ...store }],
-  ['dying routers', 3, { 'router killed': 1, 'router frozen': 1, 'connection cut': 3, ...people, ...store, ...disk }],
+  [
+    'dying routers',
+    3,
+    { 'router killed': 1, 'router frozen': 1, 'router drained': 1, 'connection cut': 3, ...people, ...store, ...disk },
+  ],
   ['only delays', 1, delays],
 ];
 
@@ -90,7 +102,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
   const [mood, weights] = moodOf(random);
   const shape = shapeOf(random);
   const asks: PlannedAsk[] = [];
-  const askMs = random.between(250, 900) / rate;
+  const askMs = random.between(400, 1400) / rate;
   for (let at = random.between(300, 1500); at < worldMs; at += askMs * 2 * random.next()) {
     const prompt = `p${seed}.${asks.length}${random.chance(0.2) ? ' #tools' : ''}`;
     asks.push({
@@ -100,6 +112,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
       prompt,
       tokensMax: random.chance(0.15) ? 1 + random.below(8) : Number.POSITIVE_INFINITY,
       keepMs: random.chance(0.5) ? 0 : 3000,
+      keyed: random.chance(0.3),
       pick: random.next(),
     });
   }
@@ -107,7 +120,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
   const kinds = Object.entries(weights).filter(([kind]) => fits(kind, shape)) as [PlannedFault['kind'], number][];
   const sum = kinds.reduce((all, [, weight]) => all + weight, 0);
   // Gentle kinds come thick, deadly ones seldom: in proportion to what all of them weigh together.
-  const faultMs = 8000 / sum / rate;
+  const faultMs = 3000 / sum / rate;
   for (let at = random.between(500, 3000); at < worldMs; at += faultMs * 2 * random.next()) {
     const found = weighed(kinds, random);
     if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });

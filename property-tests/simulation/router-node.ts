@@ -5,7 +5,7 @@
 import type { Diagnostics } from '../../actors/config/diagnostics.ts';
 import { ClusterStore } from '../../actors/log/cluster-store.ts';
 import { CompletionList } from '../../actors/log/completion-list.ts';
-import { JobLog, type Store } from '../../actors/log/job-log.ts';
+import type { Store } from '../../actors/log/job-log.ts';
 import { StoredRequestKeys } from '../../actors/log/request-keys.ts';
 import { Front } from '../../actors/router/front.ts';
 import type { Clock, WorkerPort } from '../../actors/router/ports.ts';
@@ -15,6 +15,7 @@ import type { Listener } from './network.ts';
 import { SimNode } from './node.ts';
 import type { Random } from './random.ts';
 import { SimShards } from './shards.ts';
+import { NotedLog, type Writers } from './writers.ts';
 
 export interface RouterTimes {
   readonly jobTimeoutMs: number;
@@ -36,6 +37,7 @@ export interface RouterParts {
   readonly shared: boolean;
   readonly openStore: (node: SimNode) => Promise<Store>;
   readonly diagnostics: (who: string) => Diagnostics;
+  readonly writers: Writers;
   readonly newId: (length: number) => string;
   readonly gaveUp: (router: RouterNode, reason: string) => void;
 }
@@ -80,7 +82,8 @@ export class RouterNode implements Listener {
   }
 
   async #boot(node: SimNode): Promise<void> {
-    const { times, rules, shardCount, copies, shared, random, openStore, diagnostics, newId, gaveUp } = this.#parts;
+    const { times, rules, shardCount, copies, shared, random, openStore, diagnostics, newId, gaveUp, writers } =
+      this.#parts;
     const boot = `boot-${node.name}`;
     const store = await openStore(node);
     const clock: Clock = {
@@ -88,7 +91,7 @@ export class RouterNode implements Listener {
       after: (ms, fire) => node.after(ms, fire),
       defer: run => void node.clock.after(0, node, run),
     };
-    const log = new JobLog(store, { boot });
+    const log = new NotedLog(store, { boot }, writers);
     const options = { boot, about: this.name, pool: 'm', quietMsMax: times.jobTimeoutMs };
     const cluster = shared ? new ClusterStore(store, log, options) : null;
     const completions = new CompletionList(store, retentionMs);

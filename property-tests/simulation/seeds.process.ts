@@ -28,6 +28,16 @@ const tell = (report: SimulationReport): void => void process.send?.(report);
 let figures = newFigures();
 let reportedAt = now();
 let found = false;
+let cpuToldMs = 0;
+/** Since the last report, with what it took to start. */
+function cpuSpent(): number {
+  const { user, system } = process.cpuUsage();
+  const allMs = (user + system) / 1000;
+  const ms = allMs - cpuToldMs;
+  cpuToldMs = allMs;
+  return ms;
+}
+
 for (let n = 0; n < task.seedsMax && !found && now() < task.stopAt; n += 1) {
   const seed = task.firstSeed + n * task.step;
   const outcome = await runPlan(planOf(seed, { rate: task.rate }));
@@ -38,8 +48,10 @@ for (let n = 0; n < task.seedsMax && !found && now() < task.stopAt; n += 1) {
   }
   if (now() - reportedAt < reportMs) continue;
   reportedAt = now();
+  figures.cpuMs = cpuSpent();
   tell({ kind: 'figures', figures, done: false });
   figures = newFigures();
 }
+figures.cpuMs = cpuSpent();
 tell({ kind: 'figures', figures, done: true });
 process.disconnect?.();

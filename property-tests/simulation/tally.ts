@@ -20,6 +20,7 @@ export const faultKinds = [
   'shard killed',
   'router killed',
   'router frozen',
+  'router drained',
   'clock jumped',
   'worker killed',
   'worker frozen',

@@ -137,6 +137,7 @@ async function probe(cluster: Cluster): Promise<void> {
       prompt: `probe${plan.seed}.${n}`,
       tokensMax: Number.POSITIVE_INFINITY,
       keepMs: 0,
+      keyed: n === 1,
       pick: n / probes,
     }),
   );
