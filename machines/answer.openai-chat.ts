@@ -23,7 +23,7 @@ import {
   streamDone,
 } from '../protocol/openai-api.ts';
 import { callsWith } from './job.output.ts';
-import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
+import { failureOf, jsonHeaders, type Shown, type Unanswered, type WholeAnswer } from './shown.ts';
 import { leftOf } from './streamed-calls.ts';
 
 export interface ChatAnswer {
@@ -88,10 +88,8 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
     }
     case 'job.failed':
     case 'job.expired':
-    case 'job.cancelled': {
-      const { code, message } = failureOf(event);
-      return [answer, failure(code, message, opened)];
-    }
+    case 'job.cancelled':
+      return [answer, chatFailure(event, opened)];
     case 'job.submitted':
     case 'job.adopted':
     case 'job.assigned':
@@ -117,7 +115,9 @@ export function chatRefusal(code: string, message: string, param: string | null 
   };
 }
 
-function failure(code: string, message: string, opened: boolean): Shown {
+/** A job's end without an answer, as OpenAI's older APIs tell it: inside the stream once its head is out. */
+export function chatFailure(event: Unanswered, opened: boolean): Shown {
+  const { code, message } = failureOf(event);
   const whole = chatRefusal(code, message);
   return opened ? frames([frame(whole.body), done], true) : whole;
 }

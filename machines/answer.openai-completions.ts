@@ -12,8 +12,8 @@ import type {
   OutputAppended,
 } from '../protocol/job-events.ts';
 import { type CompletionChoice, completionBody } from '../protocol/openai-api.completions.ts';
-import { chatRefusal } from './answer.openai-chat.ts';
-import { failureOf, jsonHeaders, type Shown } from './shown.ts';
+import { chatFailure } from './answer.openai-chat.ts';
+import { jsonHeaders, type Shown } from './shown.ts';
 
 export interface CompletionAnswer {
   readonly api: 'openai.completions';
@@ -48,11 +48,8 @@ export function showCompletion(answer: CompletionAnswer, event: JobEvent, opened
       return [answer, completed(answer, event)];
     case 'job.failed':
     case 'job.expired':
-    case 'job.cancelled': {
-      const { code, message } = failureOf(event);
-      const whole = chatRefusal(code, message);
-      return [answer, opened ? { kind: 'frames', frames: [`data: ${whole.body}\n\n`, done], last: true } : whole];
-    }
+    case 'job.cancelled':
+      return [answer, chatFailure(event, opened)];
     case 'job.submitted':
     case 'job.adopted':
     case 'job.assigned':

@@ -4,8 +4,8 @@
  */
 import type { EmbeddingAnswerShape, JobEvent, JobSubmitted } from '../protocol/job-events.ts';
 import { embeddingsBody } from '../protocol/openai-api.embeddings.ts';
-import { chatRefusal } from './answer.openai-chat.ts';
-import { failureOf, jsonHeaders, type Shown } from './shown.ts';
+import { chatFailure } from './answer.openai-chat.ts';
+import { jsonHeaders, type Shown } from './shown.ts';
 
 export interface EmbeddingAnswer {
   readonly api: 'openai.embeddings';
@@ -31,11 +31,8 @@ export function showEmbeddings(answer: EmbeddingAnswer, event: JobEvent, opened:
     }
     case 'job.failed':
     case 'job.expired':
-    case 'job.cancelled': {
-      const { code, message } = failureOf(event);
-      const whole = chatRefusal(code, message);
-      return [answer, opened ? { kind: 'frames', frames: [`data: ${whole.body}\n\n`, done], last: true } : whole];
-    }
+    case 'job.cancelled':
+      return [answer, chatFailure(event, opened)];
     case 'output.appended':
     case 'job.submitted':
     case 'job.adopted':

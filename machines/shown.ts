@@ -23,8 +23,11 @@ export const streamHeaders = {
 
 export const jsonHeaders = { 'content-type': 'application/json' } as const;
 
-/** What a caller is told of a job that ended without an answer. */
-export function failureOf(event: Extract<JobEvent, { type: 'job.failed' | 'job.expired' | 'job.cancelled' }>): {
+/** A job's end without an answer. */
+export type Unanswered = Extract<JobEvent, { type: 'job.failed' | 'job.expired' | 'job.cancelled' }>;
+
+/** What a caller is told of it. */
+export function failureOf(event: Unanswered): {
   readonly code: string;
   readonly message: string;
 } {
