@@ -87,11 +87,11 @@ export const toolMutations: readonly Mutation[] = [
   },
   {
     id: 'allow-list-ignored',
-    file: 'actors/router/tool-calls.ts',
-    old: 'const usable = offer.tools.filter(name => isToolAllowed(this.#options.allowed, name));',
-    now: 'const usable = offer.tools;',
+    file: 'actors/router/tool-offer.ts',
+    old: 'if (allowed.length === 0) return true;',
+    now: 'if (allowed.length >= 0) return true;',
     breaks: 'A tools worker runs what the allow-list leaves out, when a model calls it.',
-    suites: ['property-tests/tools-api.test.ts', loop],
+    suites: [loop, 'property-tests/tools-api.test.ts'],
   },
   {
     id: 'secrets-to-everybody',
@@ -99,7 +99,7 @@ export const toolMutations: readonly Mutation[] = [
     old: 'this.#options.credentials[frame.tool_name.toLowerCase()];',
     now: 'Object.values(this.#options.credentials)[0];',
     breaks: 'A tool is given the secrets of another.',
-    suites: ['property-tests/tools-api.test.ts', 'property-tests/tools-program.test.ts', loop],
+    suites: [loop],
   },
   {
     id: 'tool-cancel-not-sent',
@@ -115,7 +115,7 @@ export const toolMutations: readonly Mutation[] = [
     old: `this.#workers.get(call.workerId ?? '')?.calls.delete(call.callId);`,
     now: '',
     breaks: 'A call that is over keeps its slot at its tools worker.',
-    suites: [loop, 'property-tests/tools-api.test.ts'],
+    suites: [loop],
   },
   {
     id: 'away-for-ever',
