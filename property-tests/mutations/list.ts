@@ -1,5 +1,6 @@
 /** Every seeded bug there is. */
 import { answerMutations } from './list.answers.ts';
+import { cliMutations } from './list.cli.ts';
 import { edgeMutations } from './list.edge.ts';
 import { logMutations } from './list.log.ts';
 import { machineMutations } from './list.machines.ts';
@@ -18,4 +19,5 @@ export const mutations: readonly Mutation[] = [
   ...edgeMutations,
   ...answerMutations,
   ...toolMutations,
+  ...cliMutations,
 ];
