@@ -225,7 +225,7 @@ test('T4: results stand in the order of the calls, each with its own id, and not
   assert.is(rest.model, 'm');
 });
 
-test('T5, TL8: text and a picture are a list of two parts, the text first; text alone is text', () => {
+test('TL8: text and a picture are a list of two parts, the text first; text alone is text', () => {
   const finish = { type: 'toolCall.finished', at, callId: 'c', by: 'worker' } as const;
   const images = [{ mime_type: 'image/png', data: 'iVBORw0KGgo=' }];
   assert.equal(contentOf({ ...finish, result: 'a cat', images }, true), [

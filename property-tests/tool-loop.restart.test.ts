@@ -59,7 +59,7 @@ test('the next router sends what was begun to the worker that has it, and to no 
   const gpu = await next.worker(1);
   back.answer(back.jobs[0], { result: 'of u' });
   await next.clock.settle();
-  const results = (gpu.of('job')[0]?.messages as { content: unknown }[]).slice(2).map(({ content }) => content);
+  const results = ((gpu.of('job')[0]?.messages ?? []) as { content: unknown }[]).slice(2).map(({ content }) => content);
   assert.equal(results, ['of t', 'of u']);
   gpu.say({ type: 'complete', job_id: jobId, full_response: 'Seen.' });
   await next.clock.settle();
