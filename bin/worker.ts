@@ -59,7 +59,8 @@ async function main(args: readonly string[]): Promise<number> {
       }
     },
     instanceId: randomUUID(),
-    openEngine: (options, events) => llamaEngine({ ...options, ...events, embeddings: config.embeddings }),
+    openEngine: (options, events) =>
+      llamaEngine({ ...options, ...events, embeddings: config.embeddings, memory: config.memory }),
     openCli: cliOf,
     dial: dialWs,
     clock: systemClock,

@@ -197,6 +197,12 @@ test('the loop stops at the round limit (N15)', async () => {
     await clock.settle();
     const job = gpu.of('job').at(-1);
     assert.is(job?.tool_choice, round === 3 ? 'none' : undefined);
+    const results = messagesOf(gpu).filter(({ role }) => role === 'tool');
+    assert.equal(
+      results.map(({ content }) => content),
+      ['1', '2'].slice(0, round - 1),
+      'the model is shown all rounds so far',
+    );
     gpu.say({ ...calls(String(job?.job_id), ['t', `{"n":${round}}`]), attempt: round, full_response: `r${round}` });
     await clock.settle();
     if (round < 3) tools.answer(tools.jobs.at(-1), { result: round });
@@ -326,6 +332,38 @@ test('a shard that dies in mid-round runs nothing twice', async () => {
   say(gpu, gpu.jobs[0] ?? '', 'done');
   await clock.settle();
   assert.is(caller.said, 'done');
+});
+
+test('a slot of a tools worker serves one call after the other', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['t'], { callMs: 20_000 }));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t'], { slots: 1 });
+  ask();
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['t', '{"n":1}', 'a'], ['t', '{"n":2}', 'b'], ['t', '{"n":3}', 'c']));
+  await clock.settle();
+  for (let n = 1; n <= 3; n += 1) {
+    assert.is(tools.jobs.length, n, 'never more than its slots, and the next when one is over');
+    tools.answer(tools.jobs[n - 1], { result: n });
+    await clock.pass(300);
+  }
+  assert.is(gpu.jobs.length, 2);
+});
+
+test('a secret goes with the calls of its own tool and with no other', async () => {
+  const credentials = { key_tool: { API_KEY: 'secret-of-key-tool' }, other_tool: { OTHER: 'secret-of-other' } };
+  const { front, clock, ask, worker } = openWorld(toolsOf(['key_tool', 'other_tool', 'plain'], { credentials }));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['plain', 'other_tool', 'key_tool']);
+  ask();
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['plain', '{}', 'a'], ['other_tool', '{}', 'b'], ['key_tool', '{}', 'c']));
+  await clock.settle();
+  assert.equal(Object.fromEntries(tools.jobs.map(({ tool_name, credentials: given }) => [tool_name, given])), {
+    plain: undefined,
+    other_tool: { OTHER: 'secret-of-other' },
+    key_tool: { API_KEY: 'secret-of-key-tool' },
+  });
 });
 
 test('a tool outside the allow-list is neither offered nor run for a model (N14)', async () => {

@@ -165,6 +165,6 @@ export const routerMutations: readonly Mutation[] = [
     old: 'if (epoch !== null) this.#takeBackLater(jobId, epoch);',
     now: '',
     breaks: 'A job whose release was never heard of is written by nobody.',
-    suites: ['simulation', 'property-tests/cluster.test.ts'],
+    suites: ['property-tests/handovers.test.ts', 'simulation'],
   },
 ];
