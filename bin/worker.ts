@@ -65,6 +65,7 @@ async function main(args: readonly string[]): Promise<number> {
         ...options,
         ...events,
         embeddings: config.embeddings,
+        memory: config.memory,
         toolFormat: toolFormatOf(registry.entries, options.modelPath),
       }),
     openCli: cliOf,

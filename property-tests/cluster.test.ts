@@ -4,7 +4,7 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { chat, saidIn } from './callers.ts';
+import { chat, saidIn, untilHealth } from './callers.ts';
 import { waitUntil } from './processes.ts';
 import { startWorker } from './scripted-worker.ts';
 import { kill, lookMs, never, second, sleep, slowly, startTwoRouters, type TwoRouters, words } from './two-routers.ts';
@@ -149,6 +149,7 @@ test('a router that is stopped past its lease writes nothing more when it goes o
     3000,
     () => 'its worker was not told to stop',
   );
+  await untilHealth(one.url, ({ available }) => available === 1, 'its slot does not come free');
   for (const each of [worker, other]) each.close();
 });
 

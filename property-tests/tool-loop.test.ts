@@ -59,7 +59,7 @@ test('a call of the router’s tool runs at a tools worker, and the model goes o
   assert.ok(log !== null);
 });
 
-test('text of every round is streamed, and calls of the router’s tools are not', async () => {
+test('text of every round is streamed, calls of the router’s tools are not, and no arguments are {} (N11)', async () => {
   const { front, clock, ask, worker } = openWorld(toolsOf(['get_time']));
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['get_time']);
@@ -116,7 +116,7 @@ test('the caller gets exactly its own calls (N13, TL9)', async () => {
   assert.is(tools.jobs.length, 0);
 });
 
-test('calls run in parallel; equal ids get their own results, in order (N12, T4)', async () => {
+test('calls run in parallel; equal ids get their own results, in order (N12)', async () => {
   const { front, clock, ask, worker } = openWorld(toolsOf(['a', 'b']));
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['a', 'b']);
@@ -138,6 +138,25 @@ test('calls run in parallel; equal ids get their own results, in order (N12, T4)
     ['{"error":"a failed"}', 'of b', '{"error":"the arguments are not JSON","code":"invalid_arguments"}'],
   );
   assert.is(new Set(results.map(({ tool_call_id }) => tool_call_id)).size, 3);
+});
+
+test('text and a picture of a tool reach a model that can see as two parts, the text first (T5, TL8)', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['look']));
+  const gpu = await worker(1, { protocol_version: 2, instance_id: 'g' });
+  const capabilities = { backend: 'mock', model: 'm', ctx_size: 4096, total_slots: 1 };
+  gpu.say({ type: 'config', capabilities, features: ['images'] });
+  await clock.settle();
+  const tools = await dialTools(front, clock, ['look']);
+  ask();
+  await clock.settle();
+  gpu.say({ ...calls(gpu.jobs[0] ?? '', ['look', '{}']), attempt: 1 });
+  await clock.settle();
+  tools.answer(tools.jobs[0], { result: 'a cat', image_parts: [{ mime_type: 'image/png', data: 'iVBORw0KGgo=' }] });
+  await clock.settle();
+  assert.equal(messagesOf(gpu).at(-1)?.content, [
+    { type: 'text', text: 'a cat' },
+    { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } },
+  ]);
 });
 
 test('a job whose tools are done goes before new ones, with all of its fields', async () => {
@@ -178,6 +197,12 @@ test('the loop stops at the round limit (N15)', async () => {
     await clock.settle();
     const job = gpu.of('job').at(-1);
     assert.is(job?.tool_choice, round === 3 ? 'none' : undefined);
+    const results = messagesOf(gpu).filter(({ role }) => role === 'tool');
+    assert.equal(
+      results.map(({ content }) => content),
+      ['1', '2'].slice(0, round - 1),
+      'the model is shown all rounds so far',
+    );
     gpu.say({ ...calls(String(job?.job_id), ['t', `{"n":${round}}`]), attempt: round, full_response: `r${round}` });
     await clock.settle();
     if (round < 3) tools.answer(tools.jobs.at(-1), { result: round });
@@ -307,6 +332,38 @@ test('a shard that dies in mid-round runs nothing twice', async () => {
   say(gpu, gpu.jobs[0] ?? '', 'done');
   await clock.settle();
   assert.is(caller.said, 'done');
+});
+
+test('a slot of a tools worker serves one call after the other', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['t'], { callMs: 20_000 }));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t'], { slots: 1 });
+  ask();
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['t', '{"n":1}', 'a'], ['t', '{"n":2}', 'b'], ['t', '{"n":3}', 'c']));
+  await clock.settle();
+  for (let n = 1; n <= 3; n += 1) {
+    assert.is(tools.jobs.length, n, 'never more than its slots, and the next when one is over');
+    tools.answer(tools.jobs[n - 1], { result: n });
+    await clock.pass(300);
+  }
+  assert.is(gpu.jobs.length, 2);
+});
+
+test('a secret goes with the calls of its own tool and with no other', async () => {
+  const credentials = { key_tool: { API_KEY: 'secret-of-key-tool' }, other_tool: { OTHER: 'secret-of-other' } };
+  const { front, clock, ask, worker } = openWorld(toolsOf(['key_tool', 'other_tool', 'plain'], { credentials }));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['plain', 'other_tool', 'key_tool']);
+  ask();
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['plain', '{}', 'a'], ['other_tool', '{}', 'b'], ['key_tool', '{}', 'c']));
+  await clock.settle();
+  assert.equal(Object.fromEntries(tools.jobs.map(({ tool_name, credentials: given }) => [tool_name, given])), {
+    plain: undefined,
+    other_tool: { OTHER: 'secret-of-other' },
+    key_tool: { API_KEY: 'secret-of-key-tool' },
+  });
 });
 
 test('a tool outside the allow-list is neither offered nor run for a model (N14)', async () => {

@@ -35,6 +35,7 @@ test('the defaults are those of the reference', () => {
     gpuLayers: null,
     threads: null,
     embeddings: 'auto',
+    memory: { check: true, contextSizeMin: 4096, cacheType: 'f16' },
     heartbeatMs: 10_000,
     redial: { msMin: 2000, msMax: 60_000 },
     jobMsMax: 1_800_000,

@@ -3,7 +3,13 @@
  * A flag wins over its variable. Defaults are those of the program this one stands in for, unless a comment says otherwise.
  */
 import { routerUrl } from '../../protocol/router-url.ts';
-import { type EmbeddingsChoice, embeddingsChoices } from '../engine/engine.ts';
+import {
+  cacheChoices,
+  type EmbeddingsChoice,
+  embeddingsChoices,
+  type MemoryChoice,
+  memoryChoiceDefault,
+} from '../engine/engine.ts';
 import { type LogLevel, logLevels } from './diagnostics.ts';
 import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
 import { type FlagKind, type Flags, UsageError } from './flags.ts';
@@ -30,6 +36,7 @@ export interface WorkerConfig {
   /** null: chosen from the model and the machine. */
   readonly threads: number | null;
   readonly embeddings: EmbeddingsChoice;
+  readonly memory: MemoryChoice;
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
@@ -62,6 +69,15 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
     embeddings: readChoice(env, 'AUXOT_EMBEDDINGS', embeddingsChoices, 'auto'),
+    memory: {
+      check: readChoice(env, 'AUXOT_MEMORY_CHECK', ['on', 'off'], 'on') === 'on',
+      contextSizeMin: readInt(env, 'AUXOT_CTX_SIZE_MIN', {
+        fallback: memoryChoiceDefault.contextSizeMin,
+        min: 256,
+        max: 2 ** 24,
+      }),
+      cacheType: readChoice(env, 'AUXOT_KV_CACHE_TYPE', cacheChoices, memoryChoiceDefault.cacheType),
+    },
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
@@ -101,6 +117,10 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_DOWNLOAD_CONNECTIONS connections to the hub at once          (default 4)
   AUXOT_REGISTRY_FILE        a registry in the place of the built-in one
   AUXOT_GPU_LAYERS           layers to put on the GPU, 0 for none    (default: as many as fit)
+  AUXOT_MEMORY_CHECK         off: load what was asked for, whatever memory is free
+                             (default on: fewer slots, then a shorter context, then fewer layers on the GPU, until it fits)
+  AUXOT_CTX_SIZE_MIN         how short a context may become for that (default 4096 tokens)
+  AUXOT_KV_CACHE_TYPE        f16, q8_0, q4_0, or auto: coarser ones before the context becomes shorter (default f16)
   AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
   AUXOT_EMBEDDINGS           also: makes embeddings as well; only: nothing else; never
                              (default auto: models that were made for it make nothing else)

@@ -68,12 +68,14 @@ export async function openEmbedder(
     readonly threads: number;
     readonly names: readonly string[];
     readonly alone: boolean;
+    readonly ignoreMemorySafetyChecks: boolean;
   },
 ): Promise<Embedder> {
-  const { contextSize, threads, names, alone } = options;
+  const { contextSize, threads, names, alone, ignoreMemorySafetyChecks } = options;
   const context = await model.createEmbeddingContext({
     contextSize,
     threads,
+    ignoreMemorySafetyChecks,
     // What reads in both directions must see a text in one piece.
     ...(alone ? { batchSize: contextSize } : {}),
   });

@@ -24,6 +24,7 @@ const golden: readonly Golden[] = JSON.parse(
 
 const states: EngineState[] = [];
 const troubles: string[] = [];
+const chosen: string[] = [];
 const engine: LlamaEngine = llamaEngine({
   modelPath: demoModel().path,
   contextSize: 2048,
@@ -32,6 +33,7 @@ const engine: LlamaEngine = llamaEngine({
   gpuLayers: 0,
   onState: state => states.push(state),
   onLoading: () => undefined,
+  onChosen: message => chosen.push(message),
   onTrouble: message => troubles.push(message),
 });
 
@@ -54,12 +56,12 @@ interface Heard {
   readonly reasoning: string;
 }
 
-async function ask(job: EngineJob, hooks: Partial<GenerateHooks> = {}): Promise<Heard> {
+async function ask(job: EngineJob, hooks: Partial<GenerateHooks> = {}, from = engine): Promise<Heard> {
   const ids: number[] = [];
   const said = { text: '', reasoning: '' };
   const result = await within(
     60_000,
-    engine.generate(job, {
+    from.generate(job, {
       signal: new AbortController().signal,
       onProgress: () => undefined,
       onToolCall: () => undefined,
@@ -119,6 +121,50 @@ test('a prompt that continues an earlier one is evaluated only from where it dif
   const { result } = await ask({ messages, temperature: 0 });
   assert.is(result.text, '1, 2, 3, 4, 5, 6, 7, 8, 9.');
   assert.ok(result.usage.cached >= first.result.usage.input + first.result.usage.cached, JSON.stringify(result.usage));
+});
+
+test('a second turn evaluates its new tokens and nothing else', async () => {
+  const ask1 = { messages: user('Tell me about the moon.'), temperature: 0 };
+  const first = await ask(ask1);
+  const { input, cached, output } = first.result.usage;
+  const again = await ask(ask1);
+  // The last token is always evaluated: the answer is sampled from it.
+  assert.equal([again.result.usage.input, again.result.usage.cached], [1, input + cached - 1]);
+  const messages = [...ask1.messages, { role: 'assistant', content: first.text }, ...user('And the sun?')];
+  const second = (await ask({ messages, temperature: 0 })).result.usage;
+  // Of the first turn, all is held but its end token, which was sampled and never evaluated.
+  assert.is(second.cached, input + cached + output - 1);
+  assert.ok(second.input < 20, JSON.stringify(second));
+});
+
+test('what was fitted into memory is said in one sentence, and the slots are those', async () => {
+  assert.is(chosen.length, 1);
+  assert.match(
+    chosen[0] ?? '',
+    /^no layer on a GPU, 4 slots of 2048 tokens, cache f16: 0\.\d\d of [\d.]+ GB free main memory$/,
+  );
+  assert.equal([engine.info?.slots, engine.info?.contextSize], [4, 2048]);
+});
+
+test('a coarser cache gives an answer as well', async () => {
+  const coarse = llamaEngine({
+    modelPath: demoModel().path,
+    contextSize: 2048,
+    slots: 1,
+    threads: 1,
+    gpuLayers: 0,
+    memory: { check: true, contextSizeMin: 256, cacheType: 'q8_0' },
+    onState: () => undefined,
+    onLoading: () => undefined,
+    onTrouble: () => undefined,
+  });
+  try {
+    await within(30_000, coarse.load());
+    const { result } = await ask({ messages: user('hello!'), temperature: 0 }, {}, coarse);
+    assert.is(result.text, "Hello! I am Auxot's tiny demo model. How can I help?");
+  } finally {
+    await coarse.close();
+  }
 });
 
 test('progress ends with the whole prompt, before the first piece', async () => {

@@ -7,7 +7,9 @@
  *
  * L1. A job ends with `engine_crashed` when the process ends under it, and with `engine_unavailable` when there is none.
  * L2. Restarts wait longer each time; after `crashesMax` within `crashWindowMs` the engine rests before it tries again.
- * L3. A first load that fails is told to the caller and not tried again: the file or the machine is at fault.
+ * L3. A first load that fails is told to the caller and not tried again: the file or the machine is at fault. Only one
+ *     whose process was ended by a signal may have been too large all the same: smaller ones are tried, `loadsMax` in all.
+ * L4. A load that shows no progress for `loadMsMax` has failed.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -22,13 +24,19 @@ import {
   type EngineState,
   type GenerateHooks,
 } from './engine.ts';
+import type { Bytes } from './fit.ts';
 
 export interface LlamaEngineOptions extends EngineOptions {
   readonly onState: (state: EngineState) => void;
   /** Share of the model that is in memory, 0–1. */
   readonly onLoading: (share: number) => void;
+  /** What was fitted into memory, and why not more: one sentence, before it is loaded. */
+  readonly onChosen?: (message: string) => void;
   /** Something went wrong that a person may want to read. */
   readonly onTrouble: (message: string) => void;
+  /** What runs as the engine's process; by default the one beside this file. */
+  readonly program?: URL;
+  readonly loadMsMax?: number;
 }
 
 /** The engine as the port has it, and the id of its process (null = none), for tests that kill it. */
@@ -44,6 +52,8 @@ const restMs = 60_000;
 /** A cancelled job that does not stop in this time is given up; its slot frees itself when the evaluation returns. */
 const cancelMsMax = 5000;
 const closeMsMax = 3000;
+const loadsMax = 3;
+const loadMsMaxDefault = 600_000;
 const countMsMax = 5000;
 const stderrCharsMax = 4000;
 
@@ -52,7 +62,9 @@ interface Running {
   readonly settle: (outcome: EngineResult | EngineError) => void;
 }
 
-export function llamaEngine({ onState, onLoading, onTrouble, ...options }: LlamaEngineOptions): LlamaEngine {
+export function llamaEngine(given: LlamaEngineOptions): LlamaEngine {
+  const { onState, onLoading, onTrouble, onChosen, program = processFile, loadMsMax = loadMsMaxDefault } = given;
+  const options = engineOptionsOf(given);
   let state: EngineState = 'loading';
   let info: EngineInfo | null = null;
   let child: ChildProcess | null = null;
@@ -60,6 +72,11 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
   let nextId = 1;
   let crashedAt: number[] = [];
   let restart: NodeJS.Timeout | null = null;
+  let loads = 0;
+  /** What the load that is under way needs, when that is known. */
+  let loadNeeds: Bytes | null = null;
+  let loadLate: NodeJS.Timeout | null = null;
+  let isLate = false;
   const running = new Map<number, Running>();
   const counting = new Map<number, (outcome: number | EngineError) => void>();
   let first: { readonly resolve: (info: EngineInfo) => void; readonly reject: (error: EngineError) => void } | null =
@@ -81,10 +98,26 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
     if (child?.connected === true) child.send(message, () => undefined);
   };
 
-  const spawn = (): void => {
+  const awaitProgress = (): void => {
+    endWait();
+    loadLate = setTimeout(() => {
+      isLate = true;
+      stderr += `\nno progress for ${Math.round(loadMsMax / 1000)} s`;
+      child?.kill('SIGKILL');
+    }, loadMsMax);
+  };
+  const endWait = (): void => {
+    if (loadLate !== null) clearTimeout(loadLate);
+    loadLate = null;
+  };
+
+  const spawn = (failed: Bytes | null = null): void => {
     restart = null;
     stderr = '';
-    const started = fork(processFile, [], {
+    loads += 1;
+    loadNeeds = null;
+    isLate = false;
+    const started = fork(fileURLToPath(program), [], {
       env: withoutSecrets(process.env),
       execArgv: process.execArgv.filter(flag => !flag.startsWith('--inspect')),
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -103,15 +136,23 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
     started.on('exit', (code, signal) => ended(signal === null ? `exit code ${code}` : `signal ${signal}`));
     // The child is the same program: what it sends is of this type.
     started.on('message', message => receive(message as FromEngineProcess));
-    post({ type: 'load', options });
+    post({ type: 'load', options, failed });
+    awaitProgress();
   };
 
   const receive = (message: FromEngineProcess): void => {
     switch (message.type) {
+      case 'chosen':
+        awaitProgress();
+        loadNeeds = message.need;
+        onChosen?.(message.message);
+        break;
       case 'loading':
+        awaitProgress();
         onLoading(message.share);
         break;
       case 'loaded':
+        endWait();
         info = message.info;
         enter('ready');
         first?.resolve(message.info);
@@ -155,6 +196,7 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
 
   /** The process says that it cannot load the model. */
   const refuse = (error: EngineError): void => {
+    endWait();
     if (first === null) {
       onTrouble(`the engine started again but cannot load the model: ${error.message}`);
       child?.kill('SIGKILL'); // its end counts as a crash, and the wait before the next try grows
@@ -169,10 +211,15 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
   /** The process ended. */
   const lost = (how: string): void => {
     child = null;
+    endWait();
     if (state === 'closed') return;
     const tail = stderr.trim();
     const error = new EngineError('engine_crashed', `the inference engine ended unexpectedly (${how})`);
     if (first !== null) {
+      if (how.startsWith('signal') && loadNeeds !== null && loads < loadsMax && !isLate) {
+        onTrouble(`${error.message} while it loaded the model, perhaps for want of memory: trying less`);
+        return spawn(loadNeeds);
+      }
       enter('closed');
       first.reject(new EngineError('model_load_failed', `${error.message} while it loaded the model: ${tail}`));
       first = null;
@@ -186,7 +233,7 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
     onTrouble(`${error.message}; it starts again in ${Math.round(waitMs)} ms${tail === '' ? '' : `: ${tail}`}`);
     enter(rest ? 'broken' : 'restarting');
     failAll(error);
-    restart = setTimeout(spawn, waitMs);
+    restart = setTimeout(() => spawn(), waitMs);
   };
 
   return {
@@ -255,6 +302,7 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
     },
     async close() {
       enter('closed');
+      endWait();
       if (restart !== null) clearTimeout(restart);
       first?.reject(cancelled());
       first = null;
@@ -274,9 +322,21 @@ export function llamaEngine({ onState, onLoading, onTrouble, ...options }: Llama
 const cancelled = (): EngineError => new EngineError('cancelled', 'the job was cancelled');
 
 /** Beside this file, and with its ending: `.ts` from the source, `.js` once built. */
-const processFile = fileURLToPath(
-  new URL(`./engine.process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-);
+const processFile = new URL(`./engine.process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url);
+
+/** What of the options goes to the other process. */
+function engineOptionsOf(given: LlamaEngineOptions): EngineOptions {
+  const { modelPath, contextSize, slots, threads, gpuLayers, embeddings, memory } = given;
+  return {
+    modelPath,
+    contextSize,
+    slots,
+    threads,
+    gpuLayers,
+    ...(embeddings === undefined ? {} : { embeddings }),
+    ...(memory === undefined ? {} : { memory }),
+  };
+}
 
 /** The engine needs no key, so it gets none. */
 function withoutSecrets(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

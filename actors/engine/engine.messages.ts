@@ -8,9 +8,11 @@ import type {
   Piece,
   PromptProgress,
 } from './engine.ts';
+import type { Bytes } from './fit.ts';
 
 export type ToEngineProcess =
-  | { readonly type: 'load'; readonly options: EngineOptions }
+  /** `failed`: what the process before this one needed, which ended while it loaded. */
+  | { readonly type: 'load'; readonly options: EngineOptions; readonly failed: Bytes | null }
   | { readonly type: 'generate'; readonly id: number; readonly job: EngineJob }
   | { readonly type: 'count'; readonly id: number; readonly job: EngineJob }
   | { readonly type: 'cancel'; readonly id: number }
@@ -32,6 +34,8 @@ export type JobNews =
 
 export type FromEngineProcess =
   | { readonly type: 'loading'; readonly share: number }
+  /** Told before it is tried. */
+  | { readonly type: 'chosen'; readonly message: string; readonly need: Bytes }
   | { readonly type: 'loaded'; readonly info: EngineInfo }
   | { readonly type: 'loadFailed'; readonly failure: EngineFailure }
   /** All that happened in one turn of the event loop, in order. */

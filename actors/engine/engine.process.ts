@@ -6,6 +6,7 @@
  */
 import type { EngineFailure, FromEngineProcess, JobNews, ToEngineProcess } from './engine.messages.ts';
 import { EngineError, type EngineJob, type EngineOptions } from './engine.ts';
+import type { Bytes } from './fit.ts';
 import { type LoadedModel, loadModel } from './llama-model.ts';
 
 /** A load is told of in steps of this share: a callback a tensor would flood the channel. */
@@ -31,13 +32,19 @@ function tell(item: JobNews): void {
   news.push(item);
 }
 
-async function load(options: EngineOptions): Promise<void> {
+async function load(options: EngineOptions, failed: Bytes | null): Promise<void> {
   let told = 0;
   try {
-    model = await loadModel(options, share => {
-      if (share - told < progressStep) return;
-      told = share;
-      send({ type: 'loading', share });
+    model = await loadModel(options, failed, {
+      onChosen: (message, need) => {
+        told = 0;
+        send({ type: 'chosen', message, need });
+      },
+      onProgress: share => {
+        if (share - told < progressStep) return;
+        told = share;
+        send({ type: 'loading', share });
+      },
     });
     send({ type: 'loaded', info: model.info });
   } catch (error) {
@@ -81,7 +88,7 @@ function failureOf(error: unknown, code: EngineFailure['code']): EngineFailure {
 function receive(message: ToEngineProcess): void {
   switch (message.type) {
     case 'load':
-      void load(message.options);
+      void load(message.options, message.failed);
       break;
     case 'generate':
       void generate(message.id, message.job);

@@ -9,6 +9,7 @@
  */
 import type { Feature } from '../../protocol/features.ts';
 import type { TokenLogprob, Usage } from '../../protocol/job-events.ts';
+import { cacheTypes } from './fit.ts';
 
 /** `auto`: a model that was made for it makes embeddings only, any other none. */
 export const embeddingsChoices = ['auto', 'also', 'only', 'never'] as const;
@@ -18,7 +19,7 @@ export interface EngineOptions {
   readonly modelPath: string;
   /** Tokens per slot; null = what the model was trained on, at most 8192. */
   readonly contextSize: number | null;
-  /** Jobs that run at once. */
+  /** Jobs that run at once; fewer, when memory is short. */
   readonly slots: number;
   /** null = chosen from the size of the model and the processor. */
   readonly threads: number | null;
@@ -28,7 +29,22 @@ export interface EngineOptions {
   readonly embeddings?: EmbeddingsChoice;
   /** How the registry says that the model writes tool calls, for a file whose chat template does not tell. */
   readonly toolFormat?: string | null;
+  /** How it is fitted into memory; `memoryChoiceDefault` if absent. */
+  readonly memory?: MemoryChoice;
 }
+
+export const cacheChoices = [...cacheTypes, 'auto'] as const;
+
+export interface MemoryChoice {
+  /** False: everything is loaded as it was asked for, whatever is free. */
+  readonly check: boolean;
+  /** The context of a slot may become this short, tokens; or as short as was asked for, if that is less. */
+  readonly contextSizeMin: number;
+  /** `auto`: exact keys and values, and coarser ones before the context becomes shorter. */
+  readonly cacheType: (typeof cacheChoices)[number];
+}
+
+export const memoryChoiceDefault: MemoryChoice = { check: true, contextSizeMin: 4096, cacheType: 'f16' };
 
 export interface EngineInfo {
   readonly model: string;

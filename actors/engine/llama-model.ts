@@ -13,7 +13,7 @@ import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
 import { type Dialect, dialectOf, startsInThought } from './dialects.ts';
-import { type Embedder, openEmbedder, useOf } from './embeddings.ts';
+import { type Embedder, useOf } from './embeddings.ts';
 import {
   EngineError,
   type EngineInfo,
@@ -21,10 +21,15 @@ import {
   type EngineOptions,
   type EngineResult,
   type GenerateHooks,
+  memoryChoiceDefault,
   type ResumePoint,
 } from './engine.ts';
+import { type Bytes, stepDown } from './fit.ts';
 import { noShift, runJob } from './generation.ts';
 import { openGuides } from './guide.ts';
+import { boundless, budgetOf, isShortOfMemory, needs, readModelFacts, wishOf } from './llama-memory.ts';
+import { openPlan, warmUp } from './llama-open.ts';
+import { loadFitting } from './load-fitting.ts';
 import { readModelFile } from './model-file.ts';
 import { openSlots } from './slots.ts';
 
@@ -41,7 +46,14 @@ const tinyBytes = 64 * 2 ** 20;
 const contextSizeDefault = 8192;
 const waitersMax = 256;
 
-export async function loadModel(options: EngineOptions, onProgress: (share: number) => void): Promise<LoadedModel> {
+export interface LoadHooks {
+  readonly onProgress: (share: number) => void;
+  /** What was chosen and why, before it is tried. */
+  readonly onChosen: (message: string, need: Bytes) => void;
+}
+
+/** `failed`: what a process needed that ended while it loaded. */
+export async function loadModel(options: EngineOptions, failed: Bytes | null, hooks: LoadHooks): Promise<LoadedModel> {
   const file = await readModelFile(options.modelPath);
   const tiny = file.bytes < tinyBytes;
   const gpuLayers = options.gpuLayers ?? (tiny ? 0 : null);
@@ -53,36 +65,44 @@ export async function loadModel(options: EngineOptions, onProgress: (share: numb
     ...(options.threads === null ? {} : { maxThreads: options.threads }),
   });
   const threads = options.threads ?? (tiny ? 1 : Math.min(llama.cpuMathCores, availableParallelism()));
-  const model = await llama.loadModel({
-    modelPath: options.modelPath,
-    gpuLayers: gpuLayers ?? {
-      fitContext: { contextSize: (options.contextSize ?? contextSizeDefault) * options.slots },
-    },
-    onLoadProgress: onProgress,
-  });
-  const contextSize = Math.min(options.contextSize ?? contextSizeDefault, model.trainContextSize);
-  const { metadata, architectureMetadata } = model.fileInfo;
+  const facts = await readModelFacts(llama, options.modelPath);
+  const { metadata, architectureMetadata } = facts.file;
   const use = useOf(options.embeddings ?? 'auto', {
     architecture: metadata.general.architecture,
     pooling: architectureMetadata.pooling_type,
   });
-  const names = [metadata.general.name ?? '', basename(options.modelPath)];
-  const embedder = use.embeds ? await openEmbedder(model, { contextSize, threads, names, alone: !use.answers }) : null;
+  const memory = options.memory ?? memoryChoiceDefault;
+  const contextSize = Math.min(options.contextSize ?? contextSizeDefault, facts.contextSizeMax);
+  const budget = await budgetOf(llama);
+  const opened = await loadFitting({
+    wish: wishOf({ contextSize, slots: options.slots, gpuLayers }, facts, llama.gpu !== false, memory),
+    budget: memory.check ? (failed === null ? budget : stepDown(budget, failed)) : boundless,
+    needOf: needs(facts, use),
+    gpu: llama.gpu === false ? '' : llama.gpu,
+    layers: facts.layers,
+    open: plan => openPlan(llama, plan, { ...options, threads, use, check: memory.check, ...hooks }),
+    isShortOfMemory,
+    onChosen: hooks.onChosen,
+  });
+  const { model, embedder, context, plan } = opened;
   const about: Omit<EngineInfo, 'contextSize' | 'features'> = {
     model: metadata.general?.name ?? basename(options.modelPath).replace(/(-\d{5}-of-\d{5})?\.gguf$/i, ''),
     backend: 'llama.cpp',
-    slots: options.slots,
+    slots: plan.slots,
     vramGb: await vramGb(llama),
     parameters: metadata.general?.size_label ?? '',
     modelFile: file.digest,
     threads,
     gpu: String(llama.gpu),
   };
-  if (embedder !== null && !use.answers) return embeddingModel(model, llama, embedder, about);
-  const context = await model.createContext({ sequences: options.slots, contextSize, threads });
-  const sequences = Array.from({ length: options.slots }, () =>
+  if (context === null) {
+    if (embedder === null) throw new EngineError('internal_error', 'the model was loaded for nothing');
+    return embeddingModel(model, llama, embedder, about);
+  }
+  const sequences = Array.from({ length: plan.slots }, () =>
     context.getSequence({ contextShift: { strategy: noShift } }),
   );
+  await warmUp(model, sequences[0]);
 
   const slots = openSlots(sequences, waitersMax);
   const guides = openGuides(llama, model);

@@ -24,6 +24,8 @@ import { workerLink } from './worker-link.ts';
 export interface EngineEvents {
   readonly onState: (state: EngineState) => void;
   readonly onLoading: (share: number) => void;
+  /** What of the wish fits into memory, and why not more. */
+  readonly onChosen: (message: string) => void;
   readonly onTrouble: (message: string) => void;
 }
 
@@ -234,6 +236,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       onLoading: share => {
         if (engine === opened) report('loading', share);
       },
+      onChosen: message => diagnostics.info(`fitted into memory: ${message}`),
       onTrouble: message => diagnostics.error(message),
     };
     try {

@@ -16,7 +16,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: `  res.on('drain', () => front.callerDrained(streamId));\n`,
     now: '',
     breaks: 'A slow caller that reads again is given nothing more.',
-    suites: ['property-tests/http.test.ts', 'property-tests/resume.test.ts'],
+    suites: ['property-tests/slow-caller.test.ts'],
   },
   {
     id: 'wrong-key-lets-in',

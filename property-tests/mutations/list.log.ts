@@ -74,7 +74,7 @@ export const logMutations: readonly Mutation[] = [
     old: 'entries.filter(([, consumer]) => isGone(consumer)).map(([id]) => id);',
     now: 'entries.filter(([, consumer]) => !isGone(consumer)).map(([id]) => id);',
     breaks: 'Offers of routers that live are taken from them, and those of dead ones left.',
-    suites: ['simulation', 'property-tests/cluster-store.test.ts'],
+    suites: ['actors/log/cluster-store.test.ts', 'simulation'],
   },
   {
     id: 'acknowledged-before-written',

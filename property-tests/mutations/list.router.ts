@@ -76,7 +76,7 @@ export const routerMutations: readonly Mutation[] = [
     old: '    this.#queue.free(jobId, workerId);\n  }\n\n  #failJob',
     now: '  }\n\n  #failJob',
     breaks: 'A job that is let go keeps its slot.',
-    suites: ['simulation', 'property-tests/cluster.test.ts'],
+    suites: ['property-tests/cluster.test.ts', 'simulation'],
   },
   {
     id: 'earlier-turn-shown',
@@ -165,6 +165,6 @@ export const routerMutations: readonly Mutation[] = [
     old: 'if (epoch !== null) this.#takeBackLater(jobId, epoch);',
     now: '',
     breaks: 'A job whose release was never heard of is written by nobody.',
-    suites: ['simulation', 'property-tests/cluster.test.ts'],
+    suites: ['property-tests/handovers.test.ts', 'simulation'],
   },
 ];

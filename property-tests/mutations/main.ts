@@ -100,7 +100,9 @@ async function control(scratch: Scratch, wanted: readonly Mutation[]): Promise<v
 }
 
 /** On a busy machine, a test that waits for real time may fail without a bug, but not the same one twice in a row. */
-const waits = (suite: string): boolean => suite.startsWith('property-tests/');
+function waits(suite: string): boolean {
+  return suite.startsWith('property-tests/');
+}
 
 async function tried(scratch: Scratch, mutation: Mutation): Promise<Outcome> {
   let seconds = 0;
