@@ -50,11 +50,13 @@ export interface ToolsWorkerFound {
   readonly workerInstance?: string;
 }
 
-/** A tools worker has room for the call. */
+/** A tools worker has room for the call. One that may have been begun is no business of any other process (T2). */
 export function startCall(job: Job, { at, callId, workerId, workerInstance }: ToolsWorkerFound): Decision {
   const call = openCall(job, callId);
   if (call === null) return no('over');
   if (call.state === 'sent' && call.workerId === workerId) return no('repeated');
+  const elsewhere = call.begunBy !== null && (call.begunBy === '' || call.begunBy !== workerInstance);
+  if (elsewhere && !isIdempotent(job.submitted, call.name)) return no('not_held');
   const named = workerInstance === undefined ? {} : { workerInstance };
   return yes({ type: 'toolCall.started', at, callId, workerId, ...named });
 }

@@ -7,8 +7,8 @@
  *                └── finished: from waiting too (no worker has the tool, or the time is over)
  *
  * T1. A call is sent only after `toolCall.started` is in the log; it names the worker that may run it.
- * T2. Once a call may have been begun, every further `sendTool` says by whom (`sentTo`): nobody else runs it, unless its
- *     tool is idempotent.
+ * T2. Once a call may have been begun, it is sent to nobody but the process that may have it, unless its tool is idempotent;
+ *     and every further `sendTool` says who that is (`sentTo`).
  * T3. A round ends when all of its calls are finished, and each finishes once.
  * T4. The results stand in the conversation in the order of the calls, each with its own call's id.
  *

@@ -1,6 +1,6 @@
 /**
- * Every case of the lists that the HTTP interface was built from is named by a test, or by docs/departures.md: RT1 to
- * RT16, AU1 to AU19, and so on (`case-ids.json` says how many of each there are).
+ * Every case of the lists that the HTTP interface and the tool loop were built from is named by a test, or by
+ * docs/departures.md: RT1 to RT16, AU1 to AU19, and so on (`case-ids.json` says how many of each there are).
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,7 +24,15 @@ const files = ['protocol', 'machines', 'registry', 'actors', 'bin', 'property-te
     .map(path => join(root, folder, path)),
 );
 
-const idsIn = (text: string): string[] => text.match(/\b(?:RT|AU|RB|OA|RS|AN)\d+\b/g) ?? [];
+const idsIn = (text: string): string[] => text.match(/\b(?:RT|AU|RB|OA|RS|AN|TL|MC|X)\d+\b/g) ?? [];
+
+/** Cases of the tool loop whose letters mean something else elsewhere: looked for where tools are tested. */
+const loopCases = ['T1', 'T2', 'T3', 'T4', 'T5', 'N10', 'N11', 'N12', 'N13', 'N14', 'N15'];
+const loopFiles = [
+  'machines/tool-choice.test.ts',
+  'property-tests/tool-loop.test.ts',
+  'property-tests/tools-api.test.ts',
+];
 
 const wanted = Object.entries(counts).flatMap(([list, count]) =>
   Array.from({ length: count }, (_, n) => `${list}${n + 1}`),
@@ -35,6 +43,15 @@ test('every case has a test that is named by it, or stands among the departures'
   const departures = new Set(idsIn(readFileSync(join(root, 'docs/departures.md'), 'utf8')));
   assert.equal(
     wanted.filter(id => !named.has(id) && !departures.has(id)),
+    [],
+  );
+});
+
+test('every case of the tool loop has a test that is named by it', () => {
+  const names = loopFiles.flatMap(path => namesIn(join(root, path))).join(' ');
+  const said = new Set(names.match(/\b[TN]\d+\b/g));
+  assert.equal(
+    loopCases.filter(id => !said.has(id)),
     [],
   );
 });

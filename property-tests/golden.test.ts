@@ -8,6 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { evolve, type Job, replay } from '../machines/job.ts';
 import { openStream, type StreamAction, show } from '../machines/stream.ts';
+import { requestNow } from '../machines/tool-round.ts';
 import { JobEvent, type JobSubmitted } from '../protocol/job-events.ts';
 import { check } from '../protocol/schema.ts';
 
@@ -41,6 +42,11 @@ const expected: Record<string, { readonly states: string; readonly text: string;
   },
   '0.1.0-message-whole': { states: 'queued dispatched generating generating completed', text: 'Done.', attempts: 1 },
   '0.1.0-message-failed': { states: 'queued dispatched generating failed', text: 'Half of', attempts: 1 },
+  '0.1.0-tool-rounds': {
+    states: `queued dispatched generating generating${' calling'.repeat(10)} queued dispatched${' calling'.repeat(3)} queued dispatched generating completed`,
+    text: 'Noon 🙂.',
+    attempts: 3,
+  },
   '0.1.0-cancelled': { states: 'queued cancelled', text: '', attempts: 0 },
 };
 
@@ -98,6 +104,28 @@ for (const [name, { states, text, attempts }] of Object.entries(expected)) {
     assert.is(bytesOf(actions), readFileSync(new URL(`${name}.bytes`, folder), 'utf8'));
   });
 }
+
+test('0.1.0-tool-rounds asks the model with the results of every round', () => {
+  const job = replay(eventsOf('0.1.0-tool-rounds'));
+  assert.ok(job);
+  const { messages } = requestNow(job);
+  assert.equal(
+    messages.map(({ role, content, tool_call_id: id }) => [role, content, ...(id === undefined ? [] : [id])]),
+    [
+      ['user', 'hi'],
+      ['assistant', 'Let me "look".'],
+      ['tool', '{"time":"noon"}', 'call_get_time'],
+      ['tool', 'a cat\n(1 images, which this model cannot be shown)', 'call_look'],
+      ['tool', '{"error":"the arguments are not JSON","code":"invalid_arguments"}', 'call_0000000000000003_2'],
+      ['assistant', ''],
+      [
+        'tool',
+        '{"error":"the tools worker was lost; whether the call was run is not known, and it is not run again","code":"outcome_unknown"}',
+        'again',
+      ],
+    ],
+  );
+});
 
 /** As the front writes them, the status first: it is part of the answer. */
 function bytesOf(actions: readonly StreamAction[]): string {

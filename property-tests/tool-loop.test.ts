@@ -59,7 +59,7 @@ test('a call of the router’s tool runs at a tools worker, and the model goes o
   assert.ok(log !== null);
 });
 
-test('text of every round is streamed, and calls of the router’s tools are not', async () => {
+test('text of every round is streamed, calls of the router’s tools are not, and no arguments are {} (N11)', async () => {
   const { front, clock, ask, worker } = openWorld(toolsOf(['get_time']));
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['get_time']);
@@ -116,7 +116,7 @@ test('the caller gets exactly its own calls (N13, TL9)', async () => {
   assert.is(tools.jobs.length, 0);
 });
 
-test('calls run in parallel; equal ids get their own results, in order (N12, T4)', async () => {
+test('calls run in parallel; equal ids get their own results, in order (N12)', async () => {
   const { front, clock, ask, worker } = openWorld(toolsOf(['a', 'b']));
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['a', 'b']);
@@ -138,6 +138,25 @@ test('calls run in parallel; equal ids get their own results, in order (N12, T4)
     ['{"error":"a failed"}', 'of b', '{"error":"the arguments are not JSON","code":"invalid_arguments"}'],
   );
   assert.is(new Set(results.map(({ tool_call_id }) => tool_call_id)).size, 3);
+});
+
+test('text and a picture of a tool reach a model that can see as two parts, the text first (T5, TL8)', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['look']));
+  const gpu = await worker(1, { protocol_version: 2, instance_id: 'g' });
+  const capabilities = { backend: 'mock', model: 'm', ctx_size: 4096, total_slots: 1 };
+  gpu.say({ type: 'config', capabilities, features: ['images'] });
+  await clock.settle();
+  const tools = await dialTools(front, clock, ['look']);
+  ask();
+  await clock.settle();
+  gpu.say({ ...calls(gpu.jobs[0] ?? '', ['look', '{}']), attempt: 1 });
+  await clock.settle();
+  tools.answer(tools.jobs[0], { result: 'a cat', image_parts: [{ mime_type: 'image/png', data: 'iVBORw0KGgo=' }] });
+  await clock.settle();
+  assert.equal(messagesOf(gpu).at(-1)?.content, [
+    { type: 'text', text: 'a cat' },
+    { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } },
+  ]);
 });
 
 test('a job whose tools are done goes before new ones, with all of its fields', async () => {

@@ -117,7 +117,7 @@ const transports: readonly (readonly [string, () => Transport])[] = [
   ],
 ];
 for (const [name, open] of transports) {
-  test(`the official MCP client connects by ${name}, lists and calls (MC1–MC5, MC8, MC10, MC12)`, async () => {
+  test(`the official MCP client connects by ${name}, lists and calls (MC8, MC10, MC12)`, async () => {
     const client = new Client({ name: 'test', version: '1' });
     await within(10_000, client.connect(open()), 'the MCP client did not connect');
     try {

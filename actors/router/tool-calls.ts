@@ -164,7 +164,7 @@ export class ToolCalls {
       if (known.state !== 'answered' && known.state !== 'lost') return;
       this.#release(known);
       if (known.state === 'lost' && !idempotent) return;
-      Object.assign(known, { state: 'waiting', workerId: null, sinceAt, sentTo });
+      Object.assign(known, { state: stateOf(sentTo, idempotent), workerId: null, sinceAt, sentTo });
       return this.#matchSoon();
     }
     const call: Call = {
@@ -174,7 +174,7 @@ export class ToolCalls {
       threadId: jobId,
       idempotent,
       sentTo,
-      state: sentTo === null || idempotent ? 'waiting' : 'away',
+      state: stateOf(sentTo, idempotent),
       workerId: null,
       sinceAt,
       direct: null,
@@ -330,9 +330,9 @@ export class ToolCalls {
     for (const call of this.#calls.values()) {
       if (call.state !== 'waiting' && call.state !== 'away') continue;
       const worker = this.#workerFor(call);
-      const full = worker !== null && (worker.calls.size >= worker.slots || worker.fullUntilAt > now);
-      // One that comes back to its worker has its slot there already.
-      if (worker === null || (full && call.state === 'waiting')) waits = true;
+      // One that comes back to its worker has its slot there already, unless that says otherwise.
+      const full = worker !== null && call.state === 'waiting' && worker.calls.size >= worker.slots;
+      if (worker === null || full || worker.fullUntilAt > now) waits = true;
       else this.#matched(call, worker, now);
     }
     if (waits) this.#sweepLater();
@@ -438,6 +438,10 @@ export class ToolCalls {
     });
   }
 }
+
+/** C2: whether it may go to anybody. */
+const stateOf = (sentTo: string | null, idempotent: boolean): 'waiting' | 'away' =>
+  sentTo === null || idempotent ? 'waiting' : 'away';
 
 /** After its own time limit, a tools worker has this long to say so. */
 const lateMs = 3000;
