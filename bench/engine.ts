@@ -7,15 +7,18 @@
  * Every side does the same work: as many jobs at once, each as many answers one after another, greedy, the same prompt.
  */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
-import { apiKey, gpuKey, runProgram, startRouter, waitUntil, within } from '../property-tests/processes.ts';
 import { demoModel } from '../registry/load.ts';
 import type { BareRound } from './bare-engine.ts';
-import { forkProgram } from './child.ts';
+import { forkProgram, runCommand } from './child.ts';
 import { cpuMsOf } from './process-usage.ts';
 import { hardwareLine } from './report.ts';
+import { startRouter } from './router.ts';
 
 const { values } = parseArgs({
   options: {
@@ -99,23 +102,35 @@ async function engineAlone(jobs: number): Promise<Side> {
 }
 
 async function whole(jobs: number): Promise<Side> {
-  const router = await startRouter({
+  const router = await startRouter(undefined, {
     AUXOT_CTX_SIZE: String(contextSize),
     AUXOT_MAX_PARALLEL: String(jobs),
-    AUXOT_LOG_LEVEL: 'warn',
   });
-  const env = {
-    AUXOT_GPU_KEY: gpuKey,
-    AUXOT_THREADS: String(threads),
-    AUXOT_LOG_LEVEL: 'warn',
-    AUXOT_ROUTER_URL: router.wsUrl,
+  const program = join(fileURLToPath(new URL('..', import.meta.url)), 'bin/worker.ts');
+  const command = [process.execPath, '--import', import.meta.resolve('tsx'), program, '--model-path', values.model];
+  const worker = runCommand(
+    command,
+    {
+      PATH: process.env.PATH,
+      HOME: process.env.HOME,
+      AUXOT_GPU_KEY: router.workerKey,
+      AUXOT_ROUTER_URL: `${router.url.replace('http', 'ws')}/ws`,
+      AUXOT_THREADS: String(threads),
+      AUXOT_LOG_LEVEL: 'warn',
+    },
+    tmpdir(),
+  );
+  const stop = async (): Promise<void> => {
+    await worker.stop();
+    await router.stop();
   };
-  const worker = runProgram('worker', ['--model-path', values.model], env, router.dataDir);
-  const isThere = async () => {
+  for (const deadline = performance.now() + startMs; ; await sleep(50)) {
     const health = (await (await fetch(`${router.url}/health`)).json()) as { total_slots?: number };
-    return health.total_slots === jobs;
-  };
-  await waitUntil(isThere, 60_000, () => worker.output());
+    if (health.total_slots === jobs) break;
+    if (performance.now() < deadline && !worker.ended) continue;
+    await stop();
+    throw new Error(`the worker is not there: ${worker.said}`);
+  }
   const body = JSON.stringify({
     model: 'x',
     messages: [{ role: 'user', content: ask }],
@@ -124,10 +139,10 @@ async function whole(jobs: number): Promise<Side> {
     stream: true,
     stream_options: { include_usage: true },
   });
-  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  const headers = { authorization: `Bearer ${router.callerKey}`, 'content-type': 'application/json' };
   return {
     name: 'whole system',
-    pids: { engine: childOf(worker.pid), worker: worker.pid, router: router.pid, caller: process.pid },
+    pids: { engine: childOf(worker.pid), worker: worker.pid, router: router.pid ?? 0, caller: process.pid },
     round: () =>
       timed(jobs, async () => {
         const text = await (await fetch(`${router.url}/v1/chat/completions`, { method: 'POST', headers, body })).text();
@@ -135,13 +150,11 @@ async function whole(jobs: number): Promise<Side> {
         if (tokens === undefined || !text.includes('[DONE]')) throw new Error(`no whole answer: ${text.slice(-300)}`);
         return Number(tokens);
       }),
-    async stop() {
-      worker.kill('SIGTERM');
-      await within(20_000, worker.ended, 'the worker did not stop');
-      await router.stop();
-    },
+    stop,
   };
 }
+
+const startMs = 60_000;
 
 /** The engine is the worker's only child. */
 const childOf = (pid: number): number =>
