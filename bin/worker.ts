@@ -16,6 +16,7 @@ import { systemClock } from '../actors/worker/clock.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
+import { toolFormatOf } from '../registry/query.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { serviceCommand, serviceCommands } from './service-command.ts';
 
@@ -60,7 +61,13 @@ async function main(args: readonly string[]): Promise<number> {
     },
     instanceId: randomUUID(),
     openEngine: (options, events) =>
-      llamaEngine({ ...options, ...events, embeddings: config.embeddings, memory: config.memory }),
+      llamaEngine({
+        ...options,
+        ...events,
+        embeddings: config.embeddings,
+        memory: config.memory,
+        toolFormat: toolFormatOf(registry.entries, options.modelPath),
+      }),
     openCli: cliOf,
     dial: dialWs,
     clock: systemClock,

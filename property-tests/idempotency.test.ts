@@ -49,6 +49,26 @@ test('the same key and body is the same job: its answer comes again, streamed or
   });
 });
 
+// Found by the chaos run: the repeated request was never answered when its job had ended meanwhile.
+test('a response in the background that is asked for again is told of at once, whether its job runs or has ended', async () => {
+  const key = newKey();
+  const ask = (): Promise<Answer> =>
+    call(`${router.url}/v1/responses`, {
+      method: 'POST',
+      headers: { ...bearer, 'content-type': 'application/json', 'idempotency-key': key },
+      body: JSON.stringify({ model: 'm', input: 'hi', background: true }),
+    });
+  const first = await ask();
+  assert.is(first.json.status, 'queued');
+  assert.equal((await ask()).json, first.json);
+  await withWorker(helloScript, () =>
+    untilHealth(router.url, ({ active_jobs, queued_jobs }) => active_jobs + queued_jobs === 0, 'the job does not end'),
+  );
+  assert.equal((await ask()).json, first.json);
+  const got = await call(`${router.url}/v1/responses/${first.json.id}`, { headers: bearer });
+  assert.is(got.json.status, 'completed');
+});
+
 test('twenty at once make one job, and each gets its whole answer', async () => {
   const script: Script = async (job, worker) => {
     worker.say({ type: 'token', job_id: job.job_id, token: 'slow ' });

@@ -27,6 +27,8 @@ export interface EngineOptions {
   readonly gpuLayers: number | null;
   /** Whether it makes embeddings, also or only; `auto` if absent. */
   readonly embeddings?: EmbeddingsChoice;
+  /** How the registry says that the model writes tool calls, for a file whose chat template does not tell. */
+  readonly toolFormat?: string | null;
   /** How it is fitted into memory; `memoryChoiceDefault` if absent. */
   readonly memory?: MemoryChoice;
 }
@@ -206,6 +208,7 @@ export type EngineCode =
   | 'invalid_request'
   | 'unsupported_parameter'
   | 'server_overloaded'
+  | 'malformed_tool_call'
   | 'engine_crashed'
   | 'engine_unavailable'
   | 'model_load_failed'

@@ -12,7 +12,7 @@ import type { Feature } from '../../protocol/features.ts';
 import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
-import { type Dialect, dialectOf } from './dialects.ts';
+import { type Dialect, dialectOf, startsInThought } from './dialects.ts';
 import { type Embedder, useOf } from './embeddings.ts';
 import {
   EngineError,
@@ -25,7 +25,7 @@ import {
   type ResumePoint,
 } from './engine.ts';
 import { type Bytes, stepDown } from './fit.ts';
-import { noShift, runJob, startsInThought } from './generation.ts';
+import { noShift, runJob } from './generation.ts';
 import { openGuides } from './guide.ts';
 import { boundless, budgetOf, isShortOfMemory, needs, readModelFacts, wishOf } from './llama-memory.ts';
 import { openPlan, warmUp } from './llama-open.ts';
@@ -107,7 +107,11 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
   const slots = openSlots(sequences, waitersMax);
   const guides = openGuides(llama, model);
   const source = metadata.tokenizer?.chat_template ?? null;
-  const dialect = dialectOf(source);
+  const dialect = dialectOf({
+    template: source,
+    toolFormat: options.toolFormat ?? null,
+    architecture: metadata.general.architecture,
+  });
   const template = chatTemplate({
     source,
     bos: model.tokens.bosString,
@@ -138,7 +142,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
       const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume, dialect), hooks.signal);
       try {
         return await runChoices(job, hooks, async (choice, resume, heard) => {
-          const guide = await guides(choice, startsInThought(prompt));
+          const guide = await guides(choice, startsInThought(prompt, dialect));
           const tokens = withSaid(model, prompt, asked, resume, dialect);
           return runJob(
             model,
@@ -206,7 +210,7 @@ function withSaid(
   if (resume === undefined) return asked;
   // Token is a branded number, and equal model files number tokens alike.
   if (resume.ids !== null) return [...asked, ...(resume.ids as Token[])];
-  return tokenize(model, prompt + writtenSoFar(resume, startsInThought(prompt), dialect));
+  return tokenize(model, prompt + writtenSoFar(resume, startsInThought(prompt, dialect), dialect));
 }
 
 function tokenize(model: LlamaModel, prompt: string): Token[] {

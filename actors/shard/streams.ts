@@ -162,7 +162,8 @@ export class Streams {
   catchUp(streamId: number, turn: number, events: Events, last: boolean): Effect[] {
     const effects = this.#begun(streamId, turn, events);
     const live = this.#streams.get(streamId);
-    if (live === undefined || live.turn !== turn) return [];
+    // What was asked may have been answered by the first of its log.
+    if (live === undefined || live.turn !== turn) return effects;
     if (live.mode !== 'catching' && live.mode !== 'tailing') return [];
     for (const [event, position] of events) {
       this.#shown(streamId, live, event, position, effects);
