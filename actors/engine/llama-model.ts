@@ -146,7 +146,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
       const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume, dialect), hooks.signal);
       try {
         return await runChoices(job, hooks, async (choice, resume, heard) => {
-          const guide = await guides(choice, startsInThought(prompt, dialect));
+          const guide = await guides({ ...choice, resume }, startsInThought(prompt, dialect), dialect);
           const tokens = withSaid(model, prompt, asked, resume, dialect);
           return runJob(
             model,
