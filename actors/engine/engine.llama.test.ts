@@ -148,7 +148,7 @@ test('what was fitted into memory is said in one sentence, and the slots are tho
 
 test('what is said of the model is what its file and the machine say (G14)', () => {
   const { model, parameters, vramGb, gpu, threads, modelFile } = engine.info ?? {};
-  assert.equal([model, parameters], ['auxot-demo', '1M']);
+  assert.equal([model, parameters], ['auxot-demo', '1.1M']);
   assert.equal([vramGb, gpu, threads], [0, 'false', 1]);
   assert.match(modelFile ?? '', /^sha256:[0-9a-f]{64}$/);
 });
