@@ -3,6 +3,7 @@
  * along it cannot answer otherwise. The router reads it as well, to refuse at once what cannot be held.
  */
 import { literal, oneOf } from './gbnf.ts';
+import { asOffered, type RouterTool } from './job-events.tools.ts';
 import { GrammarRules, type SchemaGrammar } from './json-schema.grammar.ts';
 
 /** The parts of a request that decide it, as the log and the `job` frame have them. */
@@ -18,6 +19,10 @@ export type AnswerGrammar =
   | { readonly ok: true; readonly text: string | null; readonly calls: boolean }
   /** `param` is where in the request, as `response_format.json_schema.schema.properties.a`. */
   | { readonly ok: false; readonly param: string; readonly why: string };
+
+/** With the tools that the router offers beside the caller's. */
+export const withLent = (form: AnswerForm, lent: readonly RouterTool[]): AnswerForm =>
+  lent.length === 0 ? form : { ...form, tools: [...(form.tools ?? []), ...lent.map(asOffered)] };
 
 /** Calls that one answer may hold. */
 const callsMax = 16;
