@@ -311,6 +311,7 @@ function workerCode({ code, error }: ErrorFrame): string {
   if (code === undefined && overflow.test(error ?? '')) return 'context_length_exceeded';
   switch (code) {
     case 'context_length_exceeded':
+    case 'malformed_tool_call':
     case 'timeout':
       return code;
     case 'invalid_request':

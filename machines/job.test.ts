@@ -491,6 +491,7 @@ test('AN26: a version 1 worker whose prompt did not fit has no code for it, but 
   for (const [code, expected] of [
     [{}, 'context_length_exceeded'],
     [{ code: 'engine_crashed' }, 'worker_error'],
+    [{ code: 'malformed_tool_call' }, 'malformed_tool_call'],
   ] as const) {
     const decision = failAtWorker(job, 'worker-1', { type: 'error', job_id: jobId, error, ...code }, 1);
     assert.is(decision.ok && decision.events[0]?.type === 'job.failed' && decision.events[0].code, expected);

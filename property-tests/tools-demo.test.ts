@@ -31,7 +31,7 @@ const listed = async (): Promise<string[]> => {
 };
 const runs = (): number => readFileSync(join(folder, 'runs'), 'utf8').split('\n').length - 1;
 
-test.before(async () => { try {
+test.before(async () => {
   demo = await startDemoModel({
     AUXOT_CTX_SIZE: '2048',
     AUXOT_TOOLS_KEY_HASH: await hashKey(toolsKey),
@@ -58,7 +58,7 @@ test.before(async () => { try {
     () => tools.output(),
   );
   client = new OpenAI({ apiKey, baseURL: `${demo.router.url}/v1`, maxRetries: 0, timeout: 60_000 });
-} catch (e) { console.log('BEFORE', e, await listed(), demo.router.output()); throw e; } });
+});
 test.after(async () => {
   tools?.kill('SIGTERM');
   await within(15_000, tools.ended, 'the tools worker did not stop');

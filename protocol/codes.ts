@@ -28,6 +28,7 @@ export const codes = {
   rate_limit_exceeded: { status: 429, type: 'rate_limit_error', retryable: true },
   queue_full: { status: 429, type: 'rate_limit_error', retryable: true },
   internal_error: { status: 500, type: 'server_error', retryable: false },
+  malformed_tool_call: { status: 500, type: 'server_error', retryable: true },
   worker_error: { status: 500, type: 'server_error', retryable: false },
   worker_lost: { status: 500, type: 'server_error', retryable: true },
   poisoned_input: { status: 500, type: 'server_error', retryable: false },

@@ -256,6 +256,7 @@ export const workerErrorCodes = [
   'context_length_exceeded',
   'invalid_request',
   'engine_crashed',
+  'malformed_tool_call',
   'timeout',
   'cancelled',
   'overloaded',

@@ -4,7 +4,7 @@ import { catalogue } from './catalogue.ts';
 import type { Entry } from './entry.ts';
 import { estimate, GiB, totalGb } from './estimate.ts';
 import { partCount, partFiles } from './parts.ts';
-import { query } from './query.ts';
+import { query, toolFormatOf } from './query.ts';
 import { resolve } from './resolve.ts';
 
 const entries = catalogue();
@@ -79,6 +79,12 @@ test('parts: a plain file is itself, split files are counted and named in their 
   assert.equal(['a.gguf', 'x/a-00001-of-00006.gguf', 'a-00002-of-00021.gguf'].map(partCount), [1, 6, 21]);
   for (const { file, id } of entries) assert.is(partFiles(file).length, partCount(file), id);
   assert.is(entries.filter(({ file }) => partCount(file) > 1).length, 193);
+});
+
+test('a file of the registry tells how its model writes tool calls, wherever it lies', () => {
+  assert.is(toolFormatOf(catalogue(), '/cache/unsloth_x/UD/Qwen3-8B-Q4_K_S.gguf'), 'hermes');
+  assert.is(toolFormatOf(catalogue(), 'C:\\models\\gpt-oss-20b-Q6_K.gguf'), 'harmony');
+  assert.is(toolFormatOf(catalogue(), '/models/mine.gguf'), null);
 });
 
 test.run();

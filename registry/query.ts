@@ -27,6 +27,14 @@ export function query(entries: readonly Entry[], { text, capabilities = [], fami
   );
 }
 
+/** How the model in a file writes tool calls, by the file's name; null when no entry has that file. */
+export function toolFormatOf(entries: readonly Entry[], path: string): string | null {
+  const name = fileName(path);
+  return entries.find(({ file }) => fileName(file) === name)?.toolFormat ?? null;
+}
+
+const fileName = (path: string): string => path.slice(Math.max(path.lastIndexOf('/'), path.lastIndexOf('\\')) + 1);
+
 const isOf = ({ family, name }: Entry, asked: string): boolean =>
   family.toLowerCase() === asked.toLowerCase() || plain(name).startsWith(plain(asked));
 

@@ -97,6 +97,7 @@ function debugLevel(flags: Flags<keyof typeof workerFlags>): boolean {
 export const workerHelp = `auxot-worker: serves a model on this machine to an Auxot router.
 
 Usage: auxot-worker [flags]
+       auxot-worker doctor [flags]                         what is wrong here, if anything (doctor --help)
        auxot-worker install | list | uninstall NAME        as a service of this machine (install --help)
 
   --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault});

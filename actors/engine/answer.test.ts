@@ -78,6 +78,13 @@ test('a call that was cut by its length stays cut', () => {
   assert.equal([finishReason, toolCalls.map(call => call.arguments), text], ['length', ['{"a":"x'], '']);
 });
 
+test('a call that cannot be read ends the answer, and nothing of it is text', () => {
+  const w = world(['Hm. ', '<tool_call>{"name": "look_up", "arguments": {"a": "x', '" y', '"}}</tool_call>', ' and']);
+  assert.is(w.push(), 3);
+  assert.is(w.said.finish('stop').text, 'Hm.');
+  assert.match(String(w.said.brokenCall), /look_up.*"x" $/);
+});
+
 test('when a token yields two pieces, the first has its id', () => {
   const w = world(['<think>', 'a', ' b</think>It']);
   w.push();

@@ -43,6 +43,8 @@ export interface Answer {
   finish(
     ended: 'stop' | 'length',
   ): Pick<EngineResult, 'finishReason' | 'text' | 'reasoning' | 'toolCalls' | 'stopSequence'>;
+  /** What the model wrote as a call and nobody can read: such an answer is over, and no answer. */
+  readonly brokenCall: string | null;
   readonly reasoningTokens: number;
 }
 
@@ -62,6 +64,7 @@ export function answer(options: AnswerOptions): Answer {
   let lastPieceAt = options.now();
   let stopped: string | null = null;
   let over = false;
+  let brokenCall: string | null = null;
 
   const { already = { text: '', reasoning: '' } } = options;
   const callsAlready = already.calls ?? [];
@@ -142,6 +145,11 @@ export function answer(options: AnswerOptions): Answer {
           writing = null;
           over = options.oneCall;
           break;
+        case 'callBroken':
+          writing = null;
+          brokenCall = output.text;
+          over = true;
+          break;
       }
     }
   };
@@ -192,6 +200,9 @@ export function answer(options: AnswerOptions): Answer {
         toolCalls,
         ...(stopped === null ? {} : { stopSequence: stopped }),
       };
+    },
+    get brokenCall() {
+      return brokenCall;
     },
     get reasoningTokens() {
       return reasoningTokens;

@@ -27,6 +27,8 @@ export interface EngineOptions {
   readonly gpuLayers: number | null;
   /** Whether it makes embeddings, also or only; `auto` if absent. */
   readonly embeddings?: EmbeddingsChoice;
+  /** How the registry says that the model writes tool calls, for a file whose chat template does not tell. */
+  readonly toolFormat?: string | null;
   /** How it is fitted into memory; `memoryChoiceDefault` if absent. */
   readonly memory?: MemoryChoice;
 }
@@ -61,6 +63,21 @@ export interface EngineInfo {
   readonly features: readonly Feature[];
   readonly threads: number;
   readonly gpu: string;
+}
+
+/** What the engine's libraries find before anything is loaded. */
+export interface MachineFacts {
+  /** Of llama.cpp. */
+  readonly release: string;
+  /** `cuda`, `vulkan`, `metal`; '' = none. */
+  readonly gpu: string;
+  readonly gpuNames: readonly string[];
+  readonly vram: { readonly totalBytes: number; readonly freeBytes: number };
+  readonly ram: { readonly totalBytes: number; readonly freeBytes: number };
+  /** Of main memory, set by control groups; null = none. */
+  readonly limit: { readonly totalBytes: number; readonly freeBytes: number } | null;
+  /** What of the model would be loaded now, or why nothing of it; null when none was asked for. */
+  readonly fit: { readonly ok: boolean; readonly message: string } | null;
 }
 
 export interface Sampling {
@@ -206,6 +223,7 @@ export type EngineCode =
   | 'invalid_request'
   | 'unsupported_parameter'
   | 'server_overloaded'
+  | 'malformed_tool_call'
   | 'engine_crashed'
   | 'engine_unavailable'
   | 'model_load_failed'

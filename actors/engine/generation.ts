@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import { type Answer, answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
-import type { Dialect } from './dialects.ts';
+import { type Dialect, startsInThought } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
 import { evaluatePrompt } from './prompt.ts';
@@ -41,7 +41,7 @@ export async function runJob(
     typesOf: typesOf(job.tools ?? []),
     toolNames: toolNames(job.tools ?? []),
     dialect,
-    startsInThought: startsInThought(prompt),
+    startsInThought: startsInThought(prompt, dialect),
     stop: job.stop ?? [],
     oneCall: job.parallelToolCalls === false,
     callId,
@@ -56,6 +56,7 @@ export async function runJob(
   if (overAlready || output >= limit || tokens.length >= sequence.contextSize) {
     // Nothing is left to sample: only the end was not said.
     const finished = said.finish(overAlready ? 'stop' : 'length');
+    if (said.brokenCall !== null) throw unreadable(said.brokenCall);
     const usage = { input: promptLength, cached: 0, output, reasoning: said.reasoningTokens };
     const isFull = !overAlready && output < limit;
     return {
@@ -109,6 +110,7 @@ export async function runJob(
     await iterator.return();
   }
   const finished = said.finish(ended);
+  if (said.brokenCall !== null) throw unreadable(said.brokenCall);
   return {
     ...finished,
     ...(contextFull && finished.finishReason === 'length' ? { contextFull } : {}),
@@ -117,24 +119,33 @@ export async function runJob(
   };
 }
 
-export const startsInThought = (prompt: string): boolean => /<think>\s*$/.test(prompt);
+const excerptCharsMax = 200;
+
+/** Half a call would do something that was not meant, and its marks as text would be no answer. */
+function unreadable(written: string): EngineError {
+  const excerpt = JSON.stringify(written.slice(-excerptCharsMax));
+  const why = `the model wrote a tool call that cannot be read, up to ${excerpt}; ask again, or offer simpler tools`;
+  return new EngineError('malformed_tool_call', why);
+}
 
 /** Brings the reader of the answer to where the other worker stood. True when the answer was over there. */
 function restored(said: Answer, resume: ResumePoint, prompt: string, dialect: Dialect): boolean {
   if (resume.ids !== null) return said.restore(resume.ids);
-  return said.restoreText(writtenSoFar(resume, startsInThought(prompt), dialect), resume.reasoningTokens);
+  return said.restoreText(writtenSoFar(resume, startsInThought(prompt, dialect), dialect), resume.reasoningTokens);
 }
 
 /** Of what is gone on with from its text. */
 function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string, dialect: Dialect): Token[] | null {
-  return resume.ids === null ? model.tokenize(writtenSoFar(resume, startsInThought(prompt), dialect), true) : null;
+  return resume.ids === null
+    ? model.tokenize(writtenSoFar(resume, startsInThought(prompt, dialect), dialect), true)
+    : null;
 }
 
-const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
+export const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
   new Set(tools.flatMap(({ function: fn }) => (isRecord(fn) && typeof fn.name === 'string' ? [fn.name] : [])));
 
 /** The types that the schemas of a job's tools name for a parameter. */
-function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
+export function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
   return (tool: string, parameter: string): readonly string[] | null => {
     for (const { function: fn } of tools) {
       if (!isRecord(fn) || fn.name !== tool || !isRecord(fn.parameters)) continue;

@@ -8,15 +8,29 @@
  * An answer that does not begin with a channel (a grammar leads it, or it goes on from its text) is read in the common
  * form. P1 and P2 of output-parser.ts hold here, too.
  */
+import { tagStart } from './openings.ts';
 import type { Output, OutputParser } from './output-parser.ts';
-import { argumentsReader, type CallReader, type CallSoFar } from './tool-call-text.ts';
+import { argumentsReader, type CallReader, type CallSoFar, marksIn, type Reading } from './tool-call-text.ts';
 
-const marks = ['<|end|>', '<|call|>', '<|return|>', '<|start|>', '<|channel|>'] as const;
+const marks = [
+  '<|end|>',
+  '<|call|>',
+  '<|return|>',
+  '<|start|>',
+  '<|channel|>',
+  '<|message|>',
+  '<|constrain|>',
+] as const;
 const message = '<|message|>';
 const begins = ['<|channel|>', '<|start|>'] as const;
 
-export function harmonyParser(common: OutputParser): OutputParser {
-  let phase: 'opening' | 'common' | 'header' | 'thought' | 'text' | 'call' = 'opening';
+export function harmonyParser(
+  common: OutputParser,
+  { startsInThought }: { readonly startsInThought: boolean },
+): OutputParser {
+  let phase: 'opening' | 'common' | 'header' | 'thought' | 'text' | 'call' | 'broken' = startsInThought
+    ? 'thought'
+    : 'opening';
   let held = '';
   let out: Output[] = [];
   let call: { readonly name: string; readonly read: CallReader } | null = null;
@@ -49,18 +63,19 @@ export function harmonyParser(common: OutputParser): OutputParser {
         const start = held.trimStart();
         if (begins.some(mark => start.startsWith(mark))) phase = 'header';
         else if (!ended && begins.some(mark => mark.startsWith(start))) return false;
-        else {
-          phase = 'common';
-          out.push(...common.push(held));
-          held = '';
-          return false;
-        }
+        else phase = 'common';
         return true;
       }
-      case 'common':
-        out.push(...common.push(held));
-        held = '';
-        return false;
+      case 'common': {
+        const [begin] = marksIn(held, 0, begins);
+        const sure = begin?.at ?? held.length - (ended ? 0 : tagStart(held, begins));
+        out.push(...common.push(held.slice(0, sure)));
+        held = held.slice(sure);
+        if (begin === undefined) return false;
+        out.push(...common.finish());
+        phase = 'header';
+        return true;
+      }
       case 'header': {
         const end = held.indexOf(message);
         if (end === -1) {
@@ -96,22 +111,35 @@ export function harmonyParser(common: OutputParser): OutputParser {
         if (reading.kind === 'call') {
           whole(reading);
           held = held.slice(reading.length);
+          phase = 'header';
+          return held !== '';
         }
+        if (reading.kind === 'broken' && reading.call !== undefined) tell(reading.call);
+        out.push({ kind: 'callBroken', text: `${call.name}: ${held.slice(0, brokenAt(reading))}` });
+        call = null;
+        told = null;
+        phase = 'broken';
+        return true;
+      }
+      case 'broken': {
+        const ends = ['<|call|>', '<|end|>', ...begins];
+        const [end] = marksIn(held, 0, ends);
+        held = end === undefined ? held.slice(held.length - tagStart(held, ends)) : held.slice(end.at);
+        if (end === undefined) return false;
         phase = 'header';
-        return held !== '';
+        return true;
       }
       default: {
         const kind = phase === 'thought' ? 'reasoning' : 'text';
-        const found = marks.map(mark => ({ mark, at: held.indexOf(mark) })).filter(({ at }) => at !== -1);
-        const [first] = found.toSorted((a, b) => a.at - b.at);
+        const [first] = marksIn(held, 0, marks);
         if (first !== undefined) {
           give(kind, held.slice(0, first.at));
-          const isHeader = first.mark === '<|start|>' || first.mark === '<|channel|>';
-          held = held.slice(first.at + (isHeader ? 0 : first.mark.length));
-          phase = 'header';
+          const begins = first.mark === '<|start|>' || first.mark === '<|channel|>';
+          held = held.slice(first.at + (begins ? 0 : first.mark.length));
+          if (first.mark !== message && first.mark !== '<|constrain|>') phase = 'header';
           return true;
         }
-        const sure = ended ? held.length : held.length - markStart(held);
+        const sure = ended ? held.length : held.length - tagStart(held, marks);
         give(kind, held.slice(0, sure));
         held = held.slice(sure);
         return false;
@@ -119,11 +147,11 @@ export function harmonyParser(common: OutputParser): OutputParser {
     }
   };
 
-  const run = (ended: boolean): Output[] => {
+  const run = (ended: boolean, cut = false): Output[] => {
     while (step(ended)) {
       // Each step takes text or changes phase, so this ends.
     }
-    if (ended && phase === 'common') out.push(...common.finish());
+    if (ended && phase === 'common') out.push(...common.finish(cut));
     const done = out;
     out = [];
     return done;
@@ -135,7 +163,6 @@ export function harmonyParser(common: OutputParser): OutputParser {
       return run(false);
     },
     finish(cut = false) {
-      if (phase === 'common') return common.finish(cut);
       if (cut && phase === 'call' && call !== null) {
         const reading = held.trimStart().startsWith('{') ? call.read(held, false) : null;
         if (reading?.kind === 'more' && reading.call !== undefined) whole(reading.call);
@@ -143,7 +170,7 @@ export function harmonyParser(common: OutputParser): OutputParser {
         out = [];
         return done;
       }
-      return run(true);
+      return run(true, cut);
     },
     get inThought() {
       return phase === 'thought' || (phase === 'common' && common.inThought);
@@ -151,8 +178,4 @@ export function harmonyParser(common: OutputParser): OutputParser {
   };
 }
 
-/** Length of the end of a text that could be the beginning of a mark. */
-function markStart(text: string): number {
-  const at = text.lastIndexOf('<');
-  return at !== -1 && marks.some(mark => mark.startsWith(text.slice(at))) ? text.length - at : 0;
-}
+const brokenAt = (reading: Reading): number => (reading.kind === 'broken' ? reading.length : 0);

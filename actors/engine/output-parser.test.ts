@@ -120,7 +120,13 @@ test('what is wrong with a call of a known tool is put right, and none of it is 
     ['<tool_call>{"name": "f", "arguments": {"a": 1}}}</tool_call>', { a: 1 }],
     ['<tool_call>{"name": "f", "arguments": {"a": "line 1\nline 2"}}</tool_call>', { a: 'line 1\nline 2' }],
     ['<tool_call>{"name": "f", "arguments": {"a": True, "b": None,}}</tool_call>', { a: true, b: null }],
-    ['<tool_call>{"name": "f", "arguments": {"a": 1, b: 2}}</tool_call>', { a: 1 }],
+    ['<tool_call>{"name": "f", "arguments": {"a": 1, b: 2}}</tool_call>', { a: 1, b: 2 }],
+    ["<tool_call>{'name': 'f', 'arguments': {'a': 'it is \"it\"'}}</tool_call>", { a: 'it is "it"' }],
+    ['<tool_call>{"name": "f", "arguments": "{\\"a\\": [1, 2,]}"}</tool_call>', { a: [1, 2] }],
+    ['<tool_call>{"arguments": {"a": 1}, "name": "f"}</tool_call>', { a: 1 }],
+    ['<tool_call>{"function": {"name": "f", "arguments": {"a": 1}}}</tool_call>', { a: 1 }],
+    ['<tool_call>{"name": "f", "arguments": {"a": [1, 2}}</tool_call>', { a: [1, 2] }],
+    ['<tool_call><function=f>{"a": 1}</function></tool_call>', { a: 1 }],
     ['<tool_call>{"name": "f", "arguments": {"a": [1, {"b": "c', { a: [1, { b: 'c' }] }],
     ['<tool_call>{"name": "f", "arguments": {"a": 1}, "id": 7}</tool_call>', { a: 1 }],
     ['<tool_call><function=f><parameter=a>1</function></tool_call>', { a: '1' }],
@@ -135,11 +141,51 @@ test('text in which there is no call comes out unchanged, tags and all (P3)', ()
   fc.assert(
     fc.property(anyText, text => {
       const outputs = parse([...text]);
-      if (/^\s*<think>/.test(text) || outputs.some(({ kind }) => kind === 'call')) return;
+      if (/^\s*<think>/.test(text) || outputs.some(({ kind }) => kind === 'call' || kind === 'callBroken')) return;
       assert.is(textOf(outputs), text);
     }),
     runs,
   );
+});
+
+test('a call that cannot be read is told to be broken, and none of it is shown (P3)', () => {
+  const names = new Set(['f']);
+  for (const [text, broken] of [
+    ['<tool_call>{"a": 1}</tool_call>', '<tool_call>{"a": 1}'],
+    [
+      '<tool_call>{"name": "f", "arguments": {"a": "say "hi""}}</tool_call>',
+      '<tool_call>{"name": "f", "arguments": {"a": "say "',
+    ],
+    ['<tool_call>{"name": f(1)}</tool_call>', '<tool_call>{"name": f'],
+    ['<tool_call>{"name": "f", "arguments": {"a": ', null],
+    ['<tool_call><function=f>do it</function></tool_call>', '<tool_call><function=f>do it</function>'],
+    ['[Calling tool: f({"a" 1})]', '[Calling tool: f({"a" '],
+  ] as const) {
+    const outputs = parse([...`Wait. ${text} Done.`], true, false, names);
+    const found = outputs.find(output => output.kind === 'callBroken');
+    assert.is(found?.kind === 'callBroken' ? found.text : null, broken, text);
+    if (broken !== null) assert.is(textOf(outputs), 'Wait. Done.', text);
+  }
+});
+
+test('in code, what only looks like a call is text, but a call is one', () => {
+  const names = new Set(['f']);
+  const talk = 'Write `<tool_call>{…}</tool_call>`, as in\n```xml\n<tool_call>{"name": …}</tool_call>\n```\nand so on.';
+  assert.is(textOf(parse([...talk], true, false, names)), talk);
+  const call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+  assert.equal(callsOf(parse([`\`\`\`xml\n${call}\n\`\`\``], true, false, names)), [['f', { a: 1 }]]);
+});
+
+test('a call in a thought that is never closed is made; one that is only thought about is not', () => {
+  const names = new Set(['f']);
+  const call = '<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+  const made = parse([...`<think>\nI call it.\n${call}\n</think>\n`], true, false, names);
+  assert.equal([callsOf(made), textOf(made, 'reasoning'), textOf(made)], [[['f', { a: 1 }]], 'I call it.', '']);
+  for (const thought of [`So I write ${call} then.`, 'Like\n<tool_call> or\n<tool_call>{"name": "g"}</tool_call>'])
+    assert.equal(parse([...`<think>${thought}</think>ok`], true, false, names), [
+      { kind: 'reasoning', text: thought },
+      { kind: 'text', text: 'ok' },
+    ]);
 });
 
 test('without tools no call is looked for (P4)', () => {
@@ -247,11 +293,10 @@ test('a call without its closing counts when the answer is over or the next call
   ]);
 });
 
-test('a call that is broken is given out as text, once it is known to be broken', () => {
+test('a tag that opens no call is given out as text, once that is known', () => {
   const parser = outputParser({ toolsOffered: true, startsInThought: false, typesOf: () => null });
   assert.equal(textOf(parser.push('see <tool_call>')), 'see');
   assert.equal(textOf(parser.push(' tags')), ' <tool_call> tags');
-  assert.is(textOf(parse(["<tool_call>{'name': 'a'}</tool_call> ok"])), "<tool_call>{'name': 'a'}</tool_call> ok");
 });
 
 test('the beginning of a call is told once', () => {

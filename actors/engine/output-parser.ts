@@ -1,20 +1,23 @@
 /**
  * Takes a model's raw text apart as it comes: reasoning, visible text, tool calls.
  *
- *   opening ──<think>──▶ thought ──</think>──▶ resuming ──▶ answer ⇄ call
+ *   opening ──<think>──▶ thought ──</think>──▶ resuming ──▶ answer ⇄ call ──cannot be read──▶ broken ──▶ answer
  *      └──────────────── anything else ──────────────────────▲
  *
  * P1. How the text is cut into pieces makes no difference to what comes out.
  * P2. Whatever could be the beginning of a tag is held back, so no part of a tag is given out and nothing is lost.
- * P3. What turns out to be no call is given out as text, unchanged. So tags in prose or code survive. What names a tool
- *     that was offered is a call: its arguments are told while they are written, and put right if they break.
+ * P3. What turns out to be no call is given out as text, unchanged, and so are tags in prose or code. Marks that are
+ *     control tokens are never text. What names a tool that was offered is a call: its arguments are told while they are
+ *     written. What begins as a call and cannot be read is told to be broken, and nothing of it is text.
  * P4. Calls are looked for only if tools were offered, and a thought only at the very beginning.
  * P5. White space around calls is dropped, but what stood between two texts is kept; one line break inside each end of
  *     a thought and all white space after it are dropped.
  */
-import { common, type Dialect, type Opening } from './dialects.ts';
+import { common, type Dialect } from './dialects.ts';
+import { firstOpening, type Opening, tagStart } from './openings.ts';
 import { harmonyParser } from './output-parser.harmony.ts';
-import type { CallForm, CallReader, CallSoFar, ToolsOffered, TypesOf } from './tool-call-text.ts';
+import type { CallForm, CallReader, CallSoFar, Reading, ToolsOffered, TypesOf } from './tool-call-text.ts';
+import { marksIn } from './tool-call-text.ts';
 
 export type Output =
   | { readonly kind: 'text' | 'reasoning'; readonly text: string }
@@ -23,7 +26,9 @@ export type Output =
   /** A call, for certain. Its arguments follow in pieces, then the whole of it as `call`. */
   | { readonly kind: 'callOpened'; readonly form: CallForm; readonly name: string }
   | { readonly kind: 'callArguments'; readonly text: string }
-  | { readonly kind: 'call'; readonly form: CallForm; readonly name: string; readonly arguments: string };
+  | { readonly kind: 'call'; readonly form: CallForm; readonly name: string; readonly arguments: string }
+  /** What began as a call, and cannot be read: as far as it was written then. */
+  | { readonly kind: 'callBroken'; readonly text: string };
 
 export interface OutputParser {
   push(text: string): Output[];
@@ -45,7 +50,11 @@ export interface OutputParserOptions {
 
 /** Of the dialect's family. */
 export const outputParser = (options: OutputParserOptions): OutputParser =>
-  options.dialect?.name === 'harmony' ? harmonyParser(channelless(options)) : channelless(options);
+  options.dialect?.name === 'harmony'
+    ? harmonyParser(channelless({ ...options, startsInThought: false, dialect: channelFree(options.dialect) }), options)
+    : channelless(options);
+
+const channelFree = (dialect: Dialect): Dialect => ({ ...dialect, thought: common.thought });
 
 function channelless({
   toolsOffered,
@@ -55,14 +64,24 @@ function channelless({
   dialect = common,
 }: OutputParserOptions): OutputParser {
   const tools: ToolsOffered = { typesOf, isOffered: name => toolNames?.has(name) === true };
-  const { openings, bare } = dialect;
+  const { bare } = dialect;
   const [thinkOpen, thinkClose] = dialect.thought;
-  const openingMarks = openings.map(({ mark }) => mark);
-  let phase: 'opening' | 'thought' | 'resuming' | 'answer' | 'call' = startsInThought ? 'thought' : 'opening';
+  const unseen = dialect.openings.filter(isControl).map(muted);
+  const marks = dialect.marks.map((mark): Opening => ({ mark, reader: null }));
+  let openings = [...(toolsOffered ? dialect.openings : unseen), ...marks];
+  /** A call may also show in a thought that is never closed; of tags, only those that begin a line. */
+  const inThought = [...(toolsOffered && toolNames !== null ? dialect.openings : unseen), ...marks];
+  let phase: 'opening' | 'thought' | 'resuming' | 'answer' | 'call' | 'broken' = startsInThought
+    ? 'thought'
+    : 'opening';
   /** Text not decided yet. */
   let held = '';
   let thoughtIsNew = true;
-  let open: { readonly opening: string; readonly read: CallReader } | null = null;
+  /** In a thought: nothing but white space stands on its last line. */
+  let lineIsNew = true;
+  let open: { readonly opening: Opening | null; readonly read: CallReader; readonly inThought: boolean } | null = null;
+  /** What ends a call that cannot be read. */
+  let ends: { readonly closings: readonly string[]; readonly nexts: readonly string[] } = { closings: [], nexts: [] };
   /** Characters of the open call's arguments that are told; null before it is certain. */
   let told: number | null = null;
   /** White space that stood before the open call. */
@@ -70,6 +89,10 @@ function channelless({
   /** White space to put between the text before the last call and the text after it; null = no call since. */
   let gap: string | null = null;
   let hasText = false;
+  /** Inside a block of code, as far as the text so far says. */
+  let inFence = false;
+  /** The end of the text so far. */
+  let tail = '';
   /** Whether the answer is a call without a mark was found out. */
   let bareTried = false;
   let out: Output[] = [];
@@ -91,6 +114,9 @@ function channelless({
       gap = null;
     }
     hasText = true;
+    const parts = (tail + whole).split('```');
+    if (parts.length % 2 === 0) inFence = !inFence;
+    tail = (parts.at(-1) ?? '').slice(-2);
     give('text', whole);
   };
 
@@ -113,14 +139,33 @@ function channelless({
         if (thoughtIsNew && held.startsWith('\n')) held = held.slice(1);
         thoughtIsNew = false;
         const end = held.indexOf(thinkClose);
+        const call = firstOpening(held, inThought);
+        if (call !== null && (end === -1 || call.at < end)) {
+          const before = held.slice(0, call.at);
+          if (call.opening.reader === null) {
+            reason(before);
+            held = held.slice(call.at + call.opening.mark.length);
+            return true;
+          }
+          const words = before.replace(/\n$/, '');
+          const line = before.slice(before.lastIndexOf('\n') + 1);
+          const begins = isControl(call.opening) || (line.trim() === '' && (before.includes('\n') || lineIsNew));
+          reason(begins ? words : before + call.opening.mark);
+          held = held.slice(call.at + call.opening.mark.length);
+          if (!begins) return true;
+          spaceBefore = before.slice(words.length);
+          begin(call.opening, true);
+          return true;
+        }
         if (end !== -1) {
-          give('reasoning', held.slice(0, end).replace(/\n$/, ''));
+          reason(held.slice(0, end).replace(/\n$/, ''));
           held = held.slice(end + thinkClose.length);
           phase = 'resuming';
           return true;
         }
-        const certain = ended ? held.length : held.length - tagStart(held, [thinkClose, `\n${thinkClose}`]);
-        give('reasoning', held.slice(0, certain));
+        const marks = [thinkClose, ...inThought.map(({ mark }) => mark)].flatMap(mark => [mark, `\n${mark}`]);
+        const certain = ended ? held.length : held.length - tagStart(held, marks);
+        reason(held.slice(0, certain));
         held = held.slice(certain);
         return false;
       }
@@ -134,24 +179,34 @@ function channelless({
         if (held === '') return false;
         if (toolsOffered && bare !== null && !hasText && gap === null && !bareTried) {
           bareTried = true;
-          open = { opening: '', read: bare(tools) };
+          spaceBefore = '';
+          open = { opening: null, read: bare(tools), inThought: false };
           phase = 'call';
           return true;
         }
-        const next = toolsOffered ? firstOpening(held, openings) : null;
+        const next = firstOpening(held, openings);
         if (next !== null) {
-          const before = held.slice(0, next.at);
+          const { at, opening } = next;
+          const before = held.slice(0, at);
+          held = held.slice(at + opening.mark.length);
+          if (opening.reader === null) {
+            say(before);
+            return true;
+          }
           const words = before.trimEnd();
           say(words);
           spaceBefore = before.slice(words.length);
-          held = held.slice(next.at + next.opening.mark.length);
-          open = { opening: next.opening.mark, read: next.opening.reader(tools) };
-          phase = 'call';
+          begin(opening, false);
           return true;
         }
         let certain = held.length;
-        if (toolsOffered && !ended)
-          certain = held.slice(0, held.length - tagStart(held, openingMarks)).trimEnd().length;
+        if (openings.length > 0 && !ended) {
+          certain -= tagStart(
+            held,
+            openings.map(({ mark }) => mark),
+          );
+          if (toolsOffered) certain = held.slice(0, certain).trimEnd().length;
+        }
         // White space at the end belongs to the text, unless it only follows a call.
         say(held.slice(0, certain));
         held = held.slice(certain);
@@ -159,48 +214,104 @@ function channelless({
       }
       case 'call': {
         if (open === null) throw new Error('a call is being read, but none was opened');
-        const reading = open.read(held, ended);
+        const { opening } = open;
+        const mark = opening === null || isControl(opening) ? '' : opening.mark;
+        const own = opening?.isPart === true ? opening.mark : '';
+        const reading = open.read(own + held, ended);
+        const taken = (length: number): void => {
+          held = held.slice(Math.max(0, length - own.length));
+        };
         if (reading.kind === 'more') {
-          if (reading.begun) begin();
+          if (reading.begun && !open.inThought) show();
           if (reading.call !== undefined) tell(reading.call);
           return false;
         }
+        if (isProse(reading)) {
+          if ((reading.kind !== 'none' || reading.begun) && !open.inThought) show();
+          const { inThought } = open;
+          open = null;
+          phase = inThought ? 'thought' : 'answer';
+          if (inThought) reason(spaceBefore + mark);
+          else say(spaceBefore + mark);
+          return true;
+        }
+        if (open.inThought) openings = [...openings, { mark: thinkClose, reader: null }];
         phase = 'answer';
-        if (reading.kind === 'end') {
-          held = held.slice(reading.length);
+        if (reading.kind === 'end' || reading.kind === 'none') {
+          taken(reading.kind === 'end' ? reading.length : 0);
           open = null;
           return true;
         }
-        if (reading.kind === 'none') {
-          if (reading.begun) begin();
-          const opened = spaceBefore + open.opening;
+        show();
+        if (reading.kind === 'broken') {
+          if (reading.call !== undefined) tell(reading.call);
+          const written = (own === '' ? mark + held : own + held).slice(0, mark.length + reading.length);
+          out.push({ kind: 'callBroken', text: written });
+          taken(reading.length);
+          ends = reading;
           open = null;
-          say(opened);
+          told = null;
+          gap ??= spaceBefore;
+          phase = 'broken';
           return true;
         }
-        begin();
         whole(reading);
         gap ??= spaceBefore;
-        held = held.slice(reading.length);
+        taken(reading.length);
         if (reading.next === undefined) open = null;
         else {
-          open = { opening: '', read: reading.next };
+          open = { opening: null, read: reading.next, inThought: false };
           spaceBefore = '';
           phase = 'call';
         }
         return true;
       }
+      case 'broken': {
+        const marks = [...ends.closings, ...ends.nexts];
+        const [end] = marksIn(held, 0, marks);
+        if (end === undefined) {
+          held = ended ? '' : held.slice(held.length - tagStart(held, marks));
+          return false;
+        }
+        held = held.slice(end.at + (ends.closings.includes(end.mark) ? end.mark.length : 0));
+        phase = 'answer';
+        return true;
+      }
     }
   };
 
+  const begin = (opening: Opening, inThought: boolean): void => {
+    if (opening.reader === null) throw new Error('this mark opens no call');
+    open = { opening, read: opening.reader(tools), inThought };
+    phase = 'call';
+  };
+
+  /** Whether it was no call after all: in code, only what can be read is one. */
+  const isProse = (reading: Reading): boolean => {
+    if (reading.kind === 'none') return true;
+    if (reading.kind === 'broken' && reading.call !== undefined) return false;
+    if (open?.inThought === true)
+      return reading.kind === 'broken' || (reading.kind === 'call' && !isKnown(reading.name));
+    const isTag = open?.opening !== undefined && open.opening !== null && !isControl(open.opening);
+    return reading.kind === 'broken' && isTag && (inFence || (tail.endsWith('`') && spaceBefore === ''));
+  };
+  const isKnown = (name: string): boolean => tools.isOffered(name);
+
+  const reason = (text: string): void => {
+    if (text === '') return;
+    lineIsNew = text.slice(text.lastIndexOf('\n') + 1).trim() === '' && (text.includes('\n') || lineIsNew);
+    give('reasoning', text);
+  };
+
   let begun = false;
-  const begin = (): void => {
+  const show = (): void => {
     if (begun) return;
     begun = true;
     out.push({ kind: 'callBegun' });
   };
 
   const tell = ({ form, name, arguments: written }: CallSoFar): void => {
+    show();
     if (told === null) out.push({ kind: 'callOpened', form, name });
     const text = written.slice(told ?? 0);
     if (text !== '') out.push({ kind: 'callArguments', text });
@@ -215,12 +326,21 @@ function channelless({
 
   /** What of a call was written when the answer was cut. */
   const cutCall = (): void => {
-    const reading = open?.read(held, false);
-    if (reading?.kind !== 'more' || !reading.begun) return;
+    const reading = open?.read((open.opening?.isPart === true ? open.opening.mark : '') + held, false);
+    if (reading?.kind !== 'more' || !reading.begun || (open?.inThought === true && reading.call === undefined)) return;
     if (reading.call !== undefined) whole(reading.call);
     held = '';
     open = null;
     phase = 'answer';
+  };
+
+  /** Of a mark that was being written when the answer was cut, more than what text may end with is no text. */
+  const cutMark = (): void => {
+    const begun = tagStart(
+      held,
+      openings.map(({ mark }) => mark),
+    );
+    if (begun >= markCharsMin) held = held.slice(0, held.length - begun).trimEnd();
   };
 
   const run = (ended: boolean): Output[] => {
@@ -239,6 +359,7 @@ function channelless({
     },
     finish(cut = false) {
       if (cut && phase === 'call') cutCall();
+      if (cut && phase === 'answer') cutMark();
       return run(true);
     },
     get inThought() {
@@ -247,28 +368,8 @@ function channelless({
   };
 }
 
-/** Length of the longest end of `text` that could be the beginning of one of `tags`. */
-function tagStart(text: string, tags: readonly string[]): number {
-  let longest = 0;
-  for (const tag of tags) {
-    for (let length = Math.min(tag.length - 1, text.length); length > longest; length -= 1) {
-      if (tag.startsWith(text.slice(-length))) {
-        longest = length;
-        break;
-      }
-    }
-  }
-  return longest;
-}
+const markCharsMin = 4;
 
-function firstOpening(
-  text: string,
-  openings: readonly Opening[],
-): { readonly at: number; readonly opening: Opening } | null {
-  let first: { readonly at: number; readonly opening: Opening } | null = null;
-  for (const opening of openings) {
-    const at = text.indexOf(opening.mark);
-    if (at !== -1 && (first === null || at < first.at)) first = { at, opening };
-  }
-  return first;
-}
+/** Its mark is a control token, and no text. */
+const isControl = ({ isToken }: Opening): boolean => isToken === true;
+const muted = ({ mark }: Opening): Opening => ({ mark, reader: null });

@@ -4,7 +4,18 @@
  * A parameter that can only be text is given out as it is written; any other when it is whole, because what it is shows
  * only then. Of a parameter that comes twice, the first counts.
  */
-import { type CallReader, more, none, parseJson, type ToolsOffered, type TypesOf } from './tool-call-text.ts';
+import {
+  argumentsReader,
+  broken,
+  type CallReader,
+  type CallSoFar,
+  more,
+  none,
+  parseJson,
+  type Reading,
+  type ToolsOffered,
+  type TypesOf,
+} from './tool-call-text.ts';
 
 /** The tags of a family. */
 export interface CallTags {
@@ -19,6 +30,8 @@ export interface CallTags {
   readonly ends: RegExp;
   /** The same without white space, of which a value's end may be the beginning. */
   readonly endMark: string;
+  /** What stands behind arguments that were written as JSON instead. */
+  readonly close: string;
 }
 
 const functionTags: CallTags = {
@@ -28,7 +41,25 @@ const functionTags: CallTags = {
   valueEnd: '</parameter>',
   ends: /<\/parameter>|<\/function>\s*<\/tool_call>/,
   endMark: '</function></tool_call>',
+  close: '</function>',
 };
+
+export const seedTags: CallTags = {
+  ...functionTags,
+  ends: /<\/parameter>|<\/function>\s*<\/seed:tool_call>/,
+  endMark: '</function></seed:tool_call>',
+};
+
+/** `<invoke name="NAME"> <parameter name="KEY">VALUE</parameter> … </invoke>`; `prefix` stands in front of each word. */
+export const invokeTags = (prefix = ''): CallTags => ({
+  head: new RegExp(`^\\s*<${prefix}invoke name="([^"\n]{1,256})">`),
+  headBegun: new RegExp(`^\\s*<${prefix}invoke name="[^"\n]{0,256}("|">)?$`),
+  next: new RegExp(`<${prefix}parameter name="([^"\n]+)"[^>\n]*>|</${prefix}invoke>`),
+  valueEnd: `</${prefix}parameter>`,
+  ends: new RegExp(`</${prefix}parameter>|</${prefix}invoke>`),
+  endMark: `</${prefix}invoke>`,
+  close: `</${prefix}invoke>`,
+});
 
 /** `NAME <arg_key>KEY</arg_key> <arg_value>VALUE</arg_value> … </tool_call>` */
 export const glmTags: CallTags = {
@@ -39,6 +70,7 @@ export const glmTags: CallTags = {
   valueEnd: '</arg_value>',
   ends: /<\/arg_value>|<\/tool_call>/,
   endMark: '</tool_call>',
+  close: '</tool_call>',
 };
 
 /** `closing` may stand behind the block, and belongs to it then. */
@@ -56,6 +88,9 @@ export function functionReader(
   let given = 0;
   let start = 0;
   let over = false;
+  /** Words between the tags, which belong to nothing. */
+  let hasStray = false;
+  let json: CallReader | null = null;
 
   /** Takes the next part; false when more text is needed. */
   const step = (text: string, ended: boolean): boolean => {
@@ -63,12 +98,15 @@ export function functionReader(
       const rest = text.slice(at);
       const next = tags.next.exec(rest);
       if (next === null) {
-        // What stands between the tags is layout.
+        // White space between the tags is layout.
         const tag = rest.indexOf('<');
-        at += tag === -1 ? rest.length : tag;
+        const layout = tag === -1 ? rest.length : tag;
+        hasStray ||= rest.slice(0, layout).trim() !== '';
+        at += layout;
         if (ended) over = true;
         return false;
       }
+      hasStray ||= rest.slice(0, next.index).trim() !== '';
       at += next.index + next[0].length;
       if (next[1] === undefined) over = true;
       else {
@@ -116,11 +154,34 @@ export function functionReader(
     }
     if (name === '') return none(true);
     const offered = isOffered(name);
+    if (json === null && args.written === '{' && key === null && !over) {
+      const body = text.slice(head[0].length).trimStart();
+      if (body === '' && !ended) return told(offered, { form: 'text', name, arguments: '' });
+      if (body.startsWith('{')) json = argumentsReader('text', name, text.indexOf('{', head[0].length), [tags.close]);
+    }
+    if (json !== null) {
+      const reading = json(text, ended);
+      if (reading.kind === 'more') return offered ? reading : more(true);
+      if (reading.kind === 'broken') return offered ? reading : broken(reading.length, reading.closings, reading.nexts);
+      if (reading.kind !== 'call') return reading;
+      const tail = text.slice(reading.length);
+      const space = tail.length - tail.trimStart().length;
+      if (closing === '' || !closing.startsWith(tail.trimStart().slice(0, closing.length))) return reading;
+      if (tail.trimStart().startsWith(closing)) return { ...reading, length: reading.length + space + closing.length };
+      return ended ? { ...reading, length: text.length } : told(offered, reading);
+    }
     while (!over && step(text, ended)) {
       // Each step takes a tag.
     }
     const call = { form: 'text', name, arguments: args.written } as const;
-    if (!over) return { ...more(true), ...(offered ? { call } : {}) } as ReturnType<CallReader>;
+    if (!over) return told(offered, call);
+    if (hasStray && args.written === '{')
+      return broken(
+        at,
+        [closing].filter(mark => mark !== ''),
+        [],
+        offered ? call : undefined,
+      );
     const rest = text.slice(at);
     const space = rest.length - rest.trimStart().length;
     const after = rest.slice(space);
@@ -128,9 +189,32 @@ export function functionReader(
     if (after.startsWith(closing)) return { ...whole, length: at + space + closing.length };
     if (!closing.startsWith(after)) return { ...whole, length: at };
     if (ended) return { ...whole, length: text.length };
-    return { ...more(true), ...(offered ? { call } : {}) } as ReturnType<CallReader>;
+    return told(offered, call);
   };
 }
+
+/** Several calls with tags, up to `end`. `begin`: what each begins with. */
+export function taggedReader(tools: ToolsOffered, tags: CallTags, begin: string, end: string): CallReader {
+  let call: CallReader | null = null;
+  return (text, ended) => {
+    if (call === null) {
+      const start = text.trimStart();
+      if (start.startsWith(end)) return { kind: 'end', length: text.indexOf(end) + end.length };
+      if (start === '' && ended) return { kind: 'end', length: text.length };
+      if (!start.startsWith(begin))
+        return !ended && (begin.startsWith(start) || end.startsWith(start)) ? more(false) : none(false);
+      call = functionReader(tools, '', tags);
+    }
+    const reading = call(text, ended);
+    if (reading.kind === 'call') return { ...reading, next: taggedReader(tools, tags, begin, end) };
+    // A head that has no name is a call all the same: its marks stand in no prose.
+    return reading.kind === 'none' ? broken(text.length - text.trimStart().length, [end]) : reading;
+  };
+}
+
+/** A call is told of once its tool is known to have been offered. */
+const told = (offered: boolean, { form, name, arguments: written }: CallSoFar): Reading =>
+  more(true, offered ? { form, name, arguments: written } : undefined);
 
 const textOnly = (types: readonly string[] | null): boolean => types?.length === 1 && types[0] === 'string';
 

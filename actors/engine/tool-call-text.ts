@@ -7,10 +7,10 @@
  *   [Calling tool:  NAME({…})]
  *
  * A reader is asked again and again while its text grows. Its answers depend on the text alone, not on how it came: once
- * it says `none` (this is no call) or `call`, more text would not have changed that. Once it has named a tool that was
- * offered, it is a call for good: what is wrong with the rest is put right, and nothing of it is shown as text.
+ * it says `none` (this is no call), `call` or `broken`, more text would not have changed that. What is wrong with a call
+ * is put right where that leaves no doubt (json-object.ts); else it is broken, and nothing of it is shown as text.
  */
-import { jsonObject } from './json-object.ts';
+import { jsonObject, readObject } from './json-object.ts';
 import { functionReader } from './tool-call-text.functions.ts';
 
 export const toolCallOpening = '<tool_call>';
@@ -31,6 +31,17 @@ export type Reading =
   | { readonly kind: 'none'; readonly begun: boolean }
   /** What the opening opened is over, without another call. */
   | { readonly kind: 'end'; readonly length: number }
+  /**
+   * A call that cannot be read from `length` on; it goes on up to one of the marks, and `closings` belong to it. `call`:
+   * what was certain of it.
+   */
+  | {
+      readonly kind: 'broken';
+      readonly length: number;
+      readonly closings: readonly string[];
+      readonly nexts: readonly string[];
+      readonly call?: CallSoFar;
+    }
   | (CallSoFar & {
       readonly kind: 'call';
       /** Characters it took, closing included. */
@@ -50,8 +61,15 @@ export interface ToolsOffered {
 /** `ended` says that no more text will come: a call that lacks only its closing is then accepted. */
 export type CallReader = (text: string, ended: boolean) => Reading;
 
-export const more = (begun: boolean): Reading => ({ kind: 'more', begun });
+export const more = (begun: boolean, call?: CallSoFar): Reading =>
+  call === undefined ? { kind: 'more', begun } : { kind: 'more', begun, call };
 export const none = (begun: boolean): Reading => ({ kind: 'none', begun });
+export const broken = (
+  length: number,
+  closings: readonly string[],
+  nexts: readonly string[] = [],
+  call?: CallSoFar,
+): Reading => ({ kind: 'broken', length, closings, nexts, ...(call === undefined ? {} : { call }) });
 const closing = '</tool_call>';
 const nameLengthMax = 256;
 
@@ -69,8 +87,9 @@ export function toolCallReader(tools: ToolsOffered): CallReader {
   };
 }
 
+/** What a call as an object begins with when its tool is told first; a value of another kind is read with the whole. */
 const callHead =
-  /^\s*\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"name"\s*:\s*"([^"\\]{1,256})"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)/;
+  /^\s*\{\s*(?:(["']?)(?:type|id|tool_call_id)\1\s*:\s*(["'])[^"']{0,64}\2\s*,\s*){0,2}(["']?)(?:tool_)?name\3\s*:\s*(["'])([^"'\\]{1,256})\4\s*,\s*(["']?)(?:arguments|parameters)\6\s*:\s*(?=\{)/;
 
 /**
  * A call as one JSON object. `closings`: what ends it, one of them, unless there are none; `nexts`: what may follow
@@ -82,46 +101,81 @@ export function jsonReader(
   closings: readonly string[],
   nexts: readonly string[] = [],
 ): CallReader {
-  const object = objectEnd(from);
+  const object = jsonObject(from);
   let known: CallReader | null = null;
   return (text, ended) => {
     if (known === null) {
       const head = callHead.exec(text);
-      const name = head?.[1];
+      const name = head?.[5];
       if (head !== null && name !== undefined && isOffered(name))
         known = argumentsReader('json', name, head[0].length, closings, nexts);
     }
     if (known !== null) return known(text, ended);
-    const end = object(text);
-    if (end === 'never') return none(true);
-    if (end === 'later') return ended ? none(true) : more(true);
-    const after = text.slice(end).trimStart();
-    const closed = closings.find(mark => after.startsWith(mark));
-    // A closing that is missing is forgiven where the call is plainly over: at the end, and before the next call.
-    const cutShort = ended && (after === '' || closings.some(mark => mark.startsWith(after)));
-    if (closings.length > 0 && closed === undefined && !cutShort && !nexts.some(next => after.startsWith(next))) {
-      const open = [...closings, ...nexts].some(mark => mark.startsWith(after));
-      return open && !ended ? more(true) : none(true);
+    const { written, closing: missing, end, brokenAt } = object(text);
+    if (brokenAt !== null) {
+      const rest = text.slice(brokenAt);
+      const marks = [...closings, ...nexts];
+      if (!marks.some(mark => rest.startsWith(mark))) {
+        const open = marks.some(mark => mark.startsWith(rest));
+        return open && !ended ? more(true) : broken(brokenAt, closings, nexts);
+      }
     }
-    const call = parseObject(text.slice(from, end));
-    const name = call?.name;
-    const given = call?.arguments ?? call?.parameters ?? {};
-    const args = typeof given === 'string' ? parseObject(given) : isObject(given) ? given : null;
-    if (typeof name !== 'string' || name === '' || args === null) return none(true);
-    const behind = closings.length === 0 ? end : text.length - after.length + (closed?.length ?? 0);
-    return {
-      kind: 'call',
-      form: 'json',
-      name,
-      arguments: JSON.stringify(args),
-      length: cutShort && closings.length > 0 ? text.length : behind,
-    };
+    if (end === null && brokenAt === null && !ended) return more(true);
+    const call = callIn(written + missing);
+    const at = end ?? brokenAt ?? text.length;
+    if (call === null || (end === null && !call.whole && !isOffered(call.name))) return broken(at, closings, nexts);
+    return enclosed({ form: 'json', name: call.name, arguments: call.arguments }, at, closings, nexts)(text, ended);
   };
 }
 
+/** The call in a JSON text; null when it holds none. `whole`: its arguments are there. */
+function callIn(text: string): { readonly name: string; readonly arguments: string; readonly whole: boolean } | null {
+  const outer = parseObject(text) ?? {};
+  const call = isObject(outer.function) ? outer.function : outer;
+  const name = call.name ?? call.tool_name ?? call.function;
+  const given = call.arguments ?? call.parameters;
+  const args = typeof given === 'string' ? readObject(given) : isObject(given) ? given : null;
+  if (typeof name !== 'string' || name === '') return null;
+  if (given === undefined || given === null || given === '') return { name, arguments: '{}', whole: false };
+  return args === null ? null : { name, arguments: JSON.stringify(args), whole: true };
+}
+
+/** What stands behind a call whose text ends at `at`: its closing, or another beginning in its place, or nothing. */
+function enclosed(call: CallSoFar, at: number, closings: readonly string[], nexts: readonly string[]): CallReader {
+  return (text, ended) => {
+    const space = /^[\s}]*/.exec(text.slice(at))?.[0].length ?? 0;
+    const after = text.slice(at + space);
+    const closed = closings.find(mark => after.startsWith(mark));
+    if (closed !== undefined) return { kind: 'call', ...call, length: at + space + closed.length };
+    // White space behind it belongs to what follows.
+    const behind = at + text.slice(at, at + space).lastIndexOf('}') + 1;
+    if (after === '' || closings.some(mark => mark.startsWith(after))) {
+      if (!ended) return more(true);
+      return { kind: 'call', ...call, length: after === '' ? behind : text.length };
+    }
+    // A closing that is missing is forgiven.
+    if (!after.startsWith(',') || closings.length === 0) return { kind: 'call', ...call, length: behind };
+    // Further fields of the object around it.
+    const [first] = marksIn(text, at, [...closings, ...nexts]);
+    if (first === undefined) return ended ? { kind: 'call', ...call, length: text.length } : more(true);
+    return { kind: 'call', ...call, length: first.at + (closings.includes(first.mark) ? first.mark.length : 0) };
+  };
+}
+
+/** The marks that stand in a text from `from` on, the first one first. */
+export const marksIn = (
+  text: string,
+  from: number,
+  marks: readonly string[],
+): readonly { readonly mark: string; readonly at: number }[] =>
+  marks
+    .map(mark => ({ mark, at: text.indexOf(mark, from) }))
+    .filter(({ at }) => at !== -1)
+    .sort((a, b) => a.at - b.at);
+
 /**
  * The arguments of a call that is known to be one, and what is left of it behind them: braces too many or too few, further
- * fields, a closing or none.
+ * fields, a closing or none. `quote`: what parts texts in them, unless quotes do.
  */
 export function argumentsReader(
   form: CallForm,
@@ -129,89 +183,52 @@ export function argumentsReader(
   from: number,
   closings: readonly string[],
   nexts: readonly string[] = [],
+  quote: string | null = null,
 ): CallReader {
-  const object = jsonObject(from);
+  const object = jsonObject(from, quote);
   return (text, ended) => {
     const { written, closing, end, brokenAt } = object(text);
     const call = { form, name, arguments: written };
-    const whole = { kind: 'call', form, name, arguments: written + closing } as const;
+    const whole = { form, name, arguments: written + closing };
     if (end === null && brokenAt === null)
-      return ended ? { ...whole, length: text.length } : { kind: 'more', begun: true, call };
-    const at = end ?? brokenAt ?? text.length;
-    const space = /^[\s}]*/.exec(text.slice(at))?.[0].length ?? 0;
-    const after = text.slice(at + space);
-    const closed = closings.find(mark => after.startsWith(mark));
-    if (closed !== undefined) return { ...whole, length: at + space + closed.length };
-    // White space behind it belongs to what follows.
-    const behind = at + text.slice(at, at + space).lastIndexOf('}') + 1;
-    const open = closings.some(mark => mark.startsWith(after));
-    if (after === '' || open) {
-      if (ended) return { ...whole, length: after === '' ? behind : text.length };
-      return { kind: 'more', begun: true, call };
+      return ended ? { kind: 'call', ...whole, length: text.length } : more(true, call);
+    if (brokenAt !== null) {
+      const rest = text.slice(brokenAt);
+      const marks = [...closings, ...nexts];
+      if (!marks.some(mark => rest.startsWith(mark))) {
+        if (!marks.some(mark => mark.startsWith(rest))) return broken(brokenAt, closings, nexts, call);
+        return ended ? { kind: 'call', ...whole, length: text.length } : more(true, call);
+      }
     }
-    if (brokenAt === null && !after.startsWith(',')) return { ...whole, length: behind };
-    if (closings.length === 0 && brokenAt === null) return { ...whole, length: behind };
-    const marks = [...closings, ...nexts].map(mark => ({ mark, at: text.indexOf(mark, at) })).filter(m => m.at !== -1);
-    const [first] = marks.toSorted((a, b) => a.at - b.at);
-    if (first === undefined) return ended ? { ...whole, length: text.length } : { kind: 'more', begun: true, call };
-    return { ...whole, length: first.at + (closings.includes(first.mark) ? first.mark.length : 0) };
+    const reading = enclosed(whole, end ?? brokenAt ?? text.length, closings, nexts)(text, ended);
+    return reading.kind === 'more' ? more(true, call) : reading;
   };
 }
 
 /** `[Calling tool: NAME({…})]` */
 export function callingReader(): CallReader {
-  let object: ((text: string) => number | 'later' | 'never') | null = null;
+  let object: ReturnType<typeof jsonObject> | null = null;
   let name = '';
   return (text, ended) => {
     if (object === null) {
-      const head = /^\s*([\w.:-]{1,256})\s*\(/.exec(text);
+      const head = /^\s*([\w.:-]{1,256})\s*\(\s*(?=\S)/.exec(text);
       if (head === null) {
-        const possible = text.length <= nameLengthMax && /^\s*[\w.:-]*\s*$/.test(text);
-        return possible && !ended ? more(false) : none(false);
+        const begun = /^\s*[\w.:-]{1,256}\s*\(\s*$/.test(text);
+        const possible = begun || (text.length <= nameLengthMax && /^\s*[\w.:-]*\s*$/.test(text));
+        return possible && !ended ? more(begun) : none(begun);
       }
-      const from = text.slice(head[0].length).search(/\S/);
-      if (from === -1) return ended ? none(true) : more(true);
       name = head[1] ?? '';
-      object = objectEnd(head[0].length + from);
+      if (text[head[0].length] !== '{') return none(true);
+      object = jsonObject(head[0].length);
     }
-    const end = object(text);
-    if (end === 'never') return none(true);
-    if (end === 'later') return ended ? none(true) : more(true);
-    const tail = /^\s*\)\s*\]/.exec(text.slice(end));
-    if (tail === null) return !ended && /^\s*(\)\s*)?$/.test(text.slice(end)) ? more(true) : none(true);
-    const from = text.indexOf('{');
-    const args = parseObject(text.slice(from, end));
-    if (args === null) return none(true);
-    return { kind: 'call', form: 'text', name, arguments: JSON.stringify(args), length: end + tail[0].length };
-  };
-}
-
-/** Finds where the JSON object that starts at `from` ends, going on from where it stopped the last time. */
-function objectEnd(from: number): (text: string) => number | 'later' | 'never' {
-  let at = from;
-  let depth = 0;
-  let inString = false;
-  let escaped = false;
-  let end: number | null = null;
-  return text => {
-    if (end !== null) return end;
-    for (; at < text.length; at += 1) {
-      const c = text[at] ?? '';
-      if (inString) {
-        if (escaped) escaped = false;
-        else if (c === '\\') escaped = true;
-        else if (c === '"') inString = false;
-      } else if (c === '"') inString = true;
-      else if (c === '{' || c === '[') depth += 1;
-      else if (c === '}' || c === ']') {
-        depth -= 1;
-        if (depth === 0) {
-          end = at + 1;
-          return end;
-        }
-      } else if (depth === 0 || !/[\s,:0-9+\-.eEtrufalsn]/.test(c)) return 'never';
-    }
-    return 'later';
+    const { written, closing, end, brokenAt } = object(text);
+    if (brokenAt !== null) return broken(brokenAt, [')]', ']'], []);
+    if (end === null && !ended) return more(true);
+    const tail = /^\s*\)\s*\]/.exec(text.slice(end ?? text.length));
+    if (tail === null && !/^\s*(\)\s*)?$/.test(text.slice(end ?? text.length))) return none(true);
+    if (tail === null && !ended) return more(true);
+    const length = tail === null ? text.length : (end ?? 0) + tail[0].length;
+    return { kind: 'call', form: 'text', name, arguments: written + closing, length };
   };
 }
 

@@ -372,6 +372,7 @@ function wireCode(code: EngineCode): WorkerErrorCode {
     case 'context_length_exceeded':
     case 'invalid_request':
     case 'engine_crashed':
+    case 'malformed_tool_call':
     case 'cancelled':
       return code;
     case 'unsupported_parameter':

@@ -202,6 +202,13 @@ test('no wait is longer than the longest, whatever chance says', () => {
   );
 });
 
+test('for minutes a router of version 2 is dialled every few seconds, and then now and then', () => {
+  const wait = (attempt: number): number => backoffMs(2, attempt, { msMin: 2000, msMax: 60_000 }, 0.999);
+  assert.equal([0, 1, 2, 5].map(wait), [0, 250, 500, 3996]);
+  assert.is(Math.max(...Array.from({ length: 101 }, (_, attempt) => wait(attempt))), 4995);
+  assert.is(wait(101), 59_940);
+});
+
 test('reconnectInSeconds is the least wait', () => {
   const w = world(0);
   w.link.start();
