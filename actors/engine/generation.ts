@@ -141,11 +141,11 @@ function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string, dialect
     : null;
 }
 
-const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
+export const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
   new Set(tools.flatMap(({ function: fn }) => (isRecord(fn) && typeof fn.name === 'string' ? [fn.name] : [])));
 
 /** The types that the schemas of a job's tools name for a parameter. */
-function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
+export function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
   return (tool: string, parameter: string): readonly string[] | null => {
     for (const { function: fn } of tools) {
       if (!isRecord(fn) || fn.name !== tool || !isRecord(fn.parameters)) continue;

@@ -145,7 +145,7 @@ export class Shard {
       return;
     }
     const { at, jobId, writer, deadlineAt, idempotency, requestId, keepMs = 0 } = input;
-    const routerTools = toolsFor(parsed, input.routerTools);
+    const routerTools = toolsFor(parsed, input);
     const { request, answer, background = false, ignored = [] } = parsed;
     const submitted: JobSubmitted = {
       type: 'job.submitted',
