@@ -85,11 +85,11 @@ export const routerMutations: readonly Mutation[] = [
     suites: ['simulation', ...routerTests],
   },
   {
-    id: 'paused-caller-written-to',
+    id: 'sent-not-noted',
     file: 'actors/router/callers.ts',
-    old: 'if (caller === undefined || caller.paused || caller.turn !== turn) return;\n    caller.port.write(text);',
-    now: 'if (caller === undefined || caller.turn !== turn) return;\n    caller.port.write(text);',
-    breaks: 'A caller that does not read is given what it will be given again when it does.',
+    old: '    caller.progress = null;\n    caller.sent = position;\n',
+    now: '    caller.progress = null;\n    caller.sent ??= position;\n',
+    breaks: 'A caller that reads slowly is given again what it has.',
     suites: ['property-tests/slow-caller.test.ts', 'simulation'],
   },
   {
