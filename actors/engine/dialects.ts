@@ -8,6 +8,7 @@
  */
 import { type CallForm, commonForm } from '../../protocol/call-form.ts';
 import { forms } from './dialects.forms.ts';
+import type { EngineJob } from './engine.ts';
 import type { Opening } from './openings.ts';
 import { functionReader, glmTags, invokeTags, seedTags, taggedReader } from './tool-call-text.functions.ts';
 import { pythonReader } from './tool-call-text.python.ts';
@@ -286,6 +287,12 @@ function taggedCallReader(tools: ToolsOffered): CallReader {
     inner ??= text.trimStart().startsWith('{') ? bareReader(tools) : pythonReader(tools, []);
     return inner(text, ended);
   };
+}
+
+/** Some templates open a thought whatever they are asked: for a job that wants none, it is over before it begins. */
+export function closedThought(prompt: string, job: Pick<EngineJob, 'reasoningEffort'>, dialect: Dialect): string {
+  const isUnwanted = job.reasoningEffort?.toLowerCase() === 'none' && startsInThought(prompt, dialect);
+  return isUnwanted ? `${prompt.trimEnd()}\n\n${dialect.thought[1]}${dialect.calls.afterThought || '\n\n'}` : prompt;
 }
 
 const functionMark = '<function=';

@@ -12,7 +12,7 @@ import type { Feature } from '../../protocol/features.ts';
 import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
-import { type Dialect, dialectOf, startsInThought } from './dialects.ts';
+import { closedThought, type Dialect, dialectOf, startsInThought } from './dialects.ts';
 import { type Embedder, useOf } from './embeddings.ts';
 import {
   EngineError,
@@ -121,6 +121,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
     bos: model.tokens.bosString,
     eos: model.tokens.eosString,
   });
+  const promptOf = (job: EngineJob): string => job.prompt ?? closedThought(template.render(job), job, dialect);
   const info: EngineInfo = {
     ...about,
     contextSize: context.contextSize,
@@ -134,7 +135,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
         if (embedder === null) throw new EngineError('unsupported_parameter', 'embeddings: this worker makes none');
         return embedder.embed(job.embed, hooks);
       }
-      const prompt = job.prompt ?? template.render(job);
+      const prompt = promptOf(job);
       const asked = tokenize(model, prompt);
       if (asked.length >= context.contextSize) {
         throw new EngineError(
@@ -165,7 +166,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
         slots.release(sequence);
       }
     },
-    countTokens: job => tokenize(model, template.render(job)).length,
+    countTokens: job => tokenize(model, promptOf(job)).length,
     async close() {
       await embedder?.close();
       await context.dispose();

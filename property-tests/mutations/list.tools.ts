@@ -104,7 +104,7 @@ export const toolMutations: readonly Mutation[] = [
   {
     id: 'tool-cancel-not-sent',
     file: 'actors/router/tool-calls.ts',
-    old: `else this.#parts.send(worker.workerId, serialiseFrame({ type: 'cancel', job_id: callId }));`,
+    old: `else this.#strangers.cancel(worker.workerId, callId);`,
     now: '',
     breaks: 'A tool runs on for a job that is over.',
     suites: [loop],
@@ -112,7 +112,7 @@ export const toolMutations: readonly Mutation[] = [
   {
     id: 'tool-slot-kept',
     file: 'actors/router/tool-calls.ts',
-    old: `this.#workers.get(call.workerId ?? '')?.calls.delete(call.callId);`,
+    old: `this.#workers.get(call.workerId)?.calls.delete(call.callId);`,
     now: '',
     breaks: 'A call that is over keeps its slot at its tools worker.',
     suites: [loop],
