@@ -14,6 +14,7 @@ import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
+import { serveHealth } from '../actors/worker/health.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { toolFormatOf } from '../registry/query.ts';
@@ -77,6 +78,10 @@ async function main(args: readonly string[]): Promise<number> {
     random: Math.random,
     diagnostics,
   });
+  if (config.healthPort !== null) {
+    const health = await serveHealth({ port: config.healthPort, version: programVersion(), look: worker.look });
+    diagnostics.info('health is told', { url: `http://127.0.0.1:${health.port}/healthz` });
+  }
   worker.start();
   void stopSignal().then(signal => {
     diagnostics.info('worker stops: running jobs finish first', { signal });

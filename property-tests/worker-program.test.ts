@@ -107,7 +107,7 @@ const policy = {
 };
 
 for (const version of [1, 2]) {
-  test(`a version ${version} router gets an answer of the demo model, and a good-bye`, () =>
+  test(`a version ${version} router gets an answer of the demo model and a good-bye, and the key shows nowhere (weakness X5)`, () =>
     withRouter(
       { type: 'hello_ack', success: true, gpu_id: 'ab', policy, ...(version === 2 ? { protocol_version: 2 } : {}) },
       async (url, complete, seen) => {

@@ -40,6 +40,8 @@ export interface WorkerConfig {
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
+  /** Where it says on this machine whether it works; null: nowhere. */
+  readonly healthPort: number | null;
   readonly logLevel: LogLevel;
 }
 
@@ -60,6 +62,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     throw new ConfigError('AUXOT_RECONNECT_MAX_DELAY', null, 'shorter than AUXOT_RECONNECT_DELAY', fix);
   }
   const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
+  const healthPort = readInt(env, 'AUXOT_HEALTH_PORT', { fallback: 0, min: 0, max: 65_535 });
   const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
   return {
     routerUrl: url.url,
@@ -81,6 +84,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
+    healthPort: healthPort === 0 ? null : healthPort,
     logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
 }
@@ -129,6 +133,7 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_RECONNECT_DELAY      shortest wait before dialling again     (default 2s; a new router is dialled at once)
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
   AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
+  AUXOT_HEALTH_PORT          /healthz and /metrics at this port of 127.0.0.1 (default: none)
   AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
 
 What kind of worker this is, the router says. For a CLI worker (AUXOT_WORKER_TYPE=cli there) an agent program must be
