@@ -13,6 +13,7 @@ import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
+import { loggedDial } from '../actors/worker/frame-log.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { serveHealth } from '../actors/worker/health.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
@@ -73,7 +74,7 @@ async function main(args: readonly string[]): Promise<number> {
         toolFormat: toolFormatOf(registry.entries, options.modelPath),
       }),
     openCli: cliOf,
-    dial: dialWs,
+    dial: config.debug === 0 ? dialWs : loggedDial(dialWs, config.debug, diagnostics),
     clock: systemClock,
     random: Math.random,
     diagnostics,

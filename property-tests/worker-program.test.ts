@@ -111,7 +111,7 @@ for (const version of [1, 2]) {
     withRouter(
       { type: 'hello_ack', success: true, gpu_id: 'ab', policy, ...(version === 2 ? { protocol_version: 2 } : {}) },
       async (url, complete, seen) => {
-        const worker = start(['--router-url', url, '--gpu-key', key, '--model-path', 'demo', '--debug']);
+        const worker = start(['--router-url', url, '--gpu-key', key, '--model-path', 'demo', '--debug=2']);
         await within(60_000, worker.child, Promise.race([complete, worker.exit]));
         const last = seen.frames.find(({ type }) => type === 'complete');
         assert.is(last?.full_response, "Hello! I am Auxot's tiny demo model. How can I help?", worker.out());

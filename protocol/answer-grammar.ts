@@ -5,6 +5,7 @@
 import { type Callable, callSymbol } from './answer-grammar.calls.ts';
 import { type CallForm, commonForm } from './call-form.ts';
 import { literal, oneOf, untilMark } from './gbnf.ts';
+import { asOffered, type RouterTool } from './job-events.tools.ts';
 import { GrammarRules } from './json-schema.grammar.ts';
 
 /** The parts of a request that decide it, as the log and the `job` frame have them. */
@@ -20,6 +21,10 @@ export type AnswerGrammar =
   | { readonly ok: true; readonly text: string | null; readonly calls: boolean }
   /** `param` is where in the request, as `response_format.json_schema.schema.properties.a`. */
   | { readonly ok: false; readonly param: string; readonly why: string };
+
+/** With the tools that the router offers beside the caller's. */
+export const withLent = (form: AnswerForm, lent: readonly RouterTool[]): AnswerForm =>
+  lent.length === 0 ? form : { ...form, tools: [...(form.tools ?? []), ...lent.map(asOffered)] };
 
 /** Whether the model may think first, or must go on with a thought that the prompt has opened. */
 export type Thought = 'none' | 'may' | 'open';

@@ -42,6 +42,8 @@ export interface WorkerConfig {
   readonly jobMsMax: number;
   /** Where it says on this machine whether it works; null: nowhere. */
   readonly healthPort: number | null;
+  /** 1: what happens on the line to the router; 2: and all that is said there. */
+  readonly debug: 0 | 1 | 2;
   readonly logLevel: LogLevel;
 }
 
@@ -63,6 +65,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
   }
   const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
   const healthPort = readInt(env, 'AUXOT_HEALTH_PORT', { fallback: 0, min: 0, max: 65_535 });
+  const debug = debugLevel(flags);
   const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
   return {
     routerUrl: url.url,
@@ -85,17 +88,18 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
     healthPort: healthPort === 0 ? null : healthPort,
-    logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
+    debug,
+    logLevel: debug > 0 ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
 }
 
-/** `--debug` alone means 1; 2 says no more than 1 yet. */
-function debugLevel(flags: Flags<keyof typeof workerFlags>): boolean {
-  if (!flags.has('debug')) return false;
+/** `--debug` alone means 1. */
+function debugLevel(flags: Flags<keyof typeof workerFlags>): 0 | 1 | 2 {
+  if (!flags.has('debug')) return 0;
   const level = flags.value('debug') ?? '1';
   if (level !== '1' && level !== '2')
     throw new UsageError(`auxot-worker: --debug takes 1 or 2, not ${JSON.stringify(level)}`);
-  return true;
+  return level === '1' ? 1 : 2;
 }
 
 export const workerHelp = `auxot-worker: serves a model on this machine to an Auxot router.
@@ -110,7 +114,8 @@ Usage: auxot-worker [flags]
   --model-path FILE   a GGUF file, or "demo" for the small model
                       that comes with this program                   (AUXOT_MODEL_FILE; default: the model that the
                                                                       router names, fetched if it is not there)
-  --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
+  --debug [1|2]       log the frames to and from the router (and AUXOT_LOG_LEVEL=debug); 2: whole, with prompts and
+                      answers; keys and credentials are in none
   --help, --version
 
 Environment (a .env file in the current directory is read first; the environment wins over it):

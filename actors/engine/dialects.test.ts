@@ -238,7 +238,7 @@ test('every family says its thoughts, its text and its calls, and none of its ma
   }
 });
 
-test('how a text is cut makes no difference in any family, and broken ones end (P1)', () => {
+test('how a text is cut makes no difference in any family, and broken ones end (P1, G18)', () => {
   const mark = /<[^>]*>|<\|"\|>|\[[A-Z_/]+\]|[{}"\n]|[^<[{}"\n]+/g;
   const anyCase = fc.constantFrom(...cases);
   const anyText = fc.tuple(anyCase, anyCase, fc.nat(60), fc.nat(60)).map(([a, b, from, to]) => {
