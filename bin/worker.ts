@@ -13,7 +13,9 @@ import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
+import { loggedDial } from '../actors/worker/frame-log.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
+import { serveHealth } from '../actors/worker/health.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { toolFormatOf } from '../registry/query.ts';
@@ -72,11 +74,15 @@ async function main(args: readonly string[]): Promise<number> {
         toolFormat: toolFormatOf(registry.entries, options.modelPath),
       }),
     openCli: cliOf,
-    dial: dialWs,
+    dial: config.debug === 0 ? dialWs : loggedDial(dialWs, config.debug, diagnostics),
     clock: systemClock,
     random: Math.random,
     diagnostics,
   });
+  if (config.healthPort !== null) {
+    const health = await serveHealth({ port: config.healthPort, version: programVersion(), look: worker.look });
+    diagnostics.info('health is told', { url: `http://127.0.0.1:${health.port}/healthz` });
+  }
   worker.start();
   void stopSignal().then(signal => {
     diagnostics.info('worker stops: running jobs finish first', { signal });
