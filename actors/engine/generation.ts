@@ -1,8 +1,10 @@
 /**
  * One job on one slot: prompt, tokens, answer.
  */
+
 import { randomBytes } from 'node:crypto';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
+import { isRecord } from '../../protocol/record.ts';
 import { type Answer, answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
 import { type Dialect, startsInThought } from './dialects.ts';
@@ -167,6 +169,3 @@ const callId = (form: 'json' | 'text'): string =>
 export const noShift = (): never => {
   throw new EngineError('internal_error', 'the context is full');
 };
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
