@@ -44,11 +44,13 @@ interface Said {
   readonly point: ResumePoint;
 }
 
+interface Cut {
+  readonly result: null;
+  readonly point: ResumePoint;
+}
+
 /** `cutAfter`: the job is cancelled when so many tokens are known. */
-async function ask(
-  job: EngineJob,
-  cutAfter = Number.POSITIVE_INFINITY,
-): Promise<Said | { readonly point: ResumePoint }> {
+async function ask(job: EngineJob, cutAfter = Number.POSITIVE_INFINITY): Promise<Said | Cut> {
   const ids = [...(job.resume?.ids ?? [])];
   let text = job.resume?.text ?? '';
   let reasoning = job.resume?.reasoning ?? '';
@@ -77,7 +79,7 @@ async function ask(
     });
     return { result, point: point() };
   } catch (error) {
-    if (abort.signal.aborted) return { point: point() };
+    if (abort.signal.aborted) return { result: null, point: point() };
     throw error;
   }
 }
@@ -119,7 +121,7 @@ try {
   const alone: string[] = [];
   for (const want of golden) {
     const said = await ask(jobOf(want));
-    const differs = 'result' in said ? difference(want, said) : 'it was cut';
+    const differs = said.result !== null ? difference(want, said) : 'it was cut';
     if (differs !== null) alone.push(`${JSON.stringify(want.messages.at(-1))}: ${differs}`);
   }
   tell('one at a time', alone, golden.length, startedAt);
@@ -130,7 +132,7 @@ try {
   const work = async (): Promise<void> => {
     for (let want = waiting.shift(); want !== undefined; want = waiting.shift()) {
       const said = await ask(jobOf(want));
-      const differs = 'result' in said ? difference(want, said) : 'it was cut';
+      const differs = said.result !== null ? difference(want, said) : 'it was cut';
       if (differs !== null) together.push(`${JSON.stringify(want.messages.at(-1))}: ${differs}`);
     }
   };
@@ -143,10 +145,10 @@ try {
   for (const want of golden) {
     for (let at = 1; at < want.completion_tokens - 1; at += cutsEvery) {
       const begun = await ask(jobOf(want), at);
-      if ('result' in begun) continue;
+      if (begun.result !== null) continue;
       cuts += 1;
       const whole = await ask({ ...jobOf(want), resume: begun.point });
-      const differs = 'result' in whole ? difference(want, whole) : 'it was cut';
+      const differs = whole.result !== null ? difference(want, whole) : 'it was cut';
       if (differs !== null) cut.push(`${JSON.stringify(want.messages.at(-1))} at ${at}: ${differs}`);
     }
   }
@@ -166,15 +168,13 @@ try {
     const messages = [{ role: 'user', content: 'Give me a JSON object.' }];
     const job: EngineJob = { messages, temperature: 0, reasoningEffort: 'none', responseFormat, maxTokens: 60 };
     const unbroken = await ask(job);
-    if (!('result' in unbroken)) continue;
+    if (unbroken.result === null) continue;
     for (let at = 1; at < unbroken.result.usage.output - 1; at += 3) {
       const begun = await ask(job, at);
-      const gone = 'result' in begun ? begun : await ask({ ...job, resume: begun.point });
+      const gone: Said | Cut = begun.result !== null ? begun : await ask({ ...job, resume: begun.point });
       form += 1;
-      if (!('result' in gone) || gone.result.text !== unbroken.result.text)
-        formed.push(
-          `at ${at}: ${JSON.stringify('result' in gone ? gone.result.text : null)}, not ${JSON.stringify(unbroken.result.text)}`,
-        );
+      const text = gone.result?.text ?? null;
+      if (text !== unbroken.result.text) formed.push(`at ${at}: ${text}, not ${unbroken.result.text}`);
     }
     console.log('  ', JSON.stringify(unbroken.result.text));
   }

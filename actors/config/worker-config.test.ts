@@ -25,6 +25,7 @@ test('the defaults are those of the reference', () => {
     routerUrl: 'wss://auxot.com/ws',
     gpuKey: 'adm_k',
     modelPath: 'demo',
+    llamaServer: null,
     models: {
       folder: join(homedir(), '.auxot', 'models'),
       hub: { endpoint: 'https://huggingface.co', token: null, idleMs: 60_000 },
