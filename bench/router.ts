@@ -15,7 +15,7 @@ const startMs = 30_000;
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** With a command of the caller's own, it runs in the current directory. */
-export async function startRouter(given?: readonly string[]): Promise<Target> {
+export async function startRouter(given?: readonly string[], settings: NodeJS.ProcessEnv = {}): Promise<Target> {
   const dataDir = await mkdtemp(join(tmpdir(), 'auxot-bench-'));
   // Elsewhere the router would take settings from a `.env` that happens to lie there.
   const { command, about, cwd } = given ? { command: given, about: given.join(' '), cwd: '.' } : routerCommand(dataDir);
@@ -33,6 +33,7 @@ export async function startRouter(given?: readonly string[]): Promise<Target> {
     AUXOT_MODEL: 'bench.gguf',
     AUXOT_MAX_QUEUE: '20000',
     AUXOT_LOG_LEVEL: 'warn',
+    ...settings,
     ...settingsOf(process.env),
   };
   const child = runCommand(command, env, cwd);

@@ -14,10 +14,12 @@ import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
+import { loggedDial } from '../actors/worker/frame-log.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { toolFormatOf } from '../registry/query.ts';
+import { doctorCommand } from './doctor-command.ts';
 import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { serviceCommand, serviceCommands } from './service-command.ts';
 
@@ -29,12 +31,14 @@ const cliContextSize = 200_000;
 
 async function main(args: readonly string[]): Promise<number> {
   const [first = '', ...others] = args;
+  if (first === 'doctor') return doctorCommand(others, cliOf);
   if (serviceCommands.some(command => command === first)) return serviceCommand(first, others, process.env);
   const flags = parseFlags('auxot-worker', args, workerFlags, { restMax: 1 });
   const [command] = flags.rest;
   if (flags.has('help') || command === 'help') return print(workerHelp);
   if (flags.has('version') || command === 'version') return print(`auxot-worker v${programVersion()}\n`);
-  if (command !== undefined) throw unknownCommand('auxot-worker', command, ['help', 'version', ...serviceCommands]);
+  if (command !== undefined)
+    throw unknownCommand('auxot-worker', command, ['help', 'version', 'doctor', ...serviceCommands]);
 
   const config = readWorkerConfig(programEnv(), flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });
@@ -79,7 +83,7 @@ async function main(args: readonly string[]): Promise<number> {
       return serverEngine({ ...options, ...events, embeddings, toolFormat, server, onLog });
     },
     openCli: cliOf,
-    dial: dialWs,
+    dial: config.debug === 0 ? dialWs : loggedDial(dialWs, config.debug, diagnostics),
     clock: systemClock,
     random: Math.random,
     diagnostics,

@@ -2,7 +2,7 @@
  * The output items of a response as they are written: which is open, and the events that each step gives.
  *
  * R1. Items are numbered 0, 1, 2 …, and each is done before the next begins: a change between thinking and text, in
- *     either direction, begins a new one.
+ *     either direction, begins a new one. Only calls that the router has run are open side by side, and nothing beside them.
  * R2. Sequence numbers count events, without a gap, whoever looks on.
  * R3. An item's deltas put together are what its done events and the whole response say.
  * R4. A call for a tool that takes free text is shown when it is whole: its text stands inside its JSON.
@@ -48,6 +48,8 @@ export interface Items {
   readonly open: OpenItem | null;
   /** Calls that were told in pieces. */
   readonly calls: readonly ToolCall[];
+  /** Calls that a tools worker runs, by their ids: where in `done` their items stand, which are not done yet. */
+  readonly running: ReadonlyMap<string, number>;
   /** Of the next event (R2). */
   readonly sequence: number;
 }
@@ -58,6 +60,7 @@ export const noItems = (jobId: string, shape: ResponseAnswerShape, sequence: num
   done: [],
   open: null,
   calls: [],
+  running: new Map(),
   sequence,
 });
 

@@ -16,6 +16,7 @@ import {
   responseEvents,
 } from '../protocol/responses-api.ts';
 import { chatRefusal } from './answer.openai-chat.ts';
+import { hostedBegun, hostedCut, hostedEnded } from './answer.openai-responses.hosted.ts';
 import { calling, callsEnded, close, type Items, itemsSoFar, noItems, said } from './answer.openai-responses.items.ts';
 import { failureOf, jsonHeaders, type Shown, type WholeAnswer } from './shown.ts';
 
@@ -88,12 +89,18 @@ export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: bo
     case 'job.adopted':
     case 'job.requeued':
     case 'job.orphaned':
-    case 'toolRound.started':
     case 'toolCall.started':
     case 'toolCall.returned':
-    case 'toolCall.finished':
     case 'toolRound.finished':
       return [answer, nothing];
+    case 'toolRound.started': {
+      const [items, list] = hostedBegun(answer.items, event.calls);
+      return shown({ ...answer, items }, list);
+    }
+    case 'toolCall.finished': {
+      const [items, list] = hostedEnded(answer.items, event);
+      return shown({ ...answer, items }, list);
+    }
   }
 }
 
@@ -133,7 +140,9 @@ function failed(
   const { code, message } = failureOf(event);
   const cancelled = code === 'cancelled';
   const error = cancelled ? null : responseError(code, message);
-  let [items, list] = close(answer.items, 'incomplete');
+  const [cut, frames] = hostedCut(answer.items);
+  let [items, list] = close(cut, 'incomplete');
+  list = [...frames, ...list];
   let n = items.sequence;
   if (error !== null) list = [...list, responseEvents.error(n++, { code: error.code, message })];
   const ended: ResponseAnswer = {

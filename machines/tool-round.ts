@@ -15,7 +15,7 @@
  * Plain values and no XState: a call's states are three, and a round's two are those of the job (job.ts, J8).
  */
 
-import type { RoundCall, ToolCallFinished } from '../protocol/job-events.tools.ts';
+import { asOffered, type RoundCall, type ToolCallFinished } from '../protocol/job-events.tools.ts';
 import type { JobEvent, JobRequest, JobSubmitted, Usage } from '../protocol/job-events.ts';
 import type { Output } from './job.output.ts';
 
@@ -199,11 +199,7 @@ export function requestNow({
 }: Pick<Owner, 'submitted'> & { tools: ToolLoop }): JobRequest {
   const { request, routerTools } = submitted;
   if (routerTools === undefined) return request;
-  const offered = routerTools.offered.map(({ name, description, parameters }) => ({
-    type: 'function',
-    function: { name, description, parameters },
-  }));
-  const tools = [...(request.tools ?? []), ...offered];
+  const tools = [...(request.tools ?? []), ...routerTools.offered.map(asOffered)];
   if (rounds.length === 0) return { ...request, tools };
   const messages = [
     ...request.messages,

@@ -15,6 +15,7 @@ if (mode === 'crash-start') {
   process.stderr.write(`cannot find ${process.env.TOKEN}\n`);
   process.exit(7);
 }
+if (mode === 'stay') setInterval(() => undefined, 1000);
 if (mode === 'babble') setInterval(() => process.stdout.write('this is no JSON\n'.repeat(100)), 1);
 
 const flood = () => {
@@ -56,7 +57,7 @@ createInterface({ input: process.stdin }).on('line', text => {
     const odd = mode === 'lie' ? [null, 'x', { name: 7 }, { name: 'no schema' }, { name: '', inputSchema: [] }] : [];
     say({ id, result: { tools: [{ name: 'do', description: 'does it', inputSchema: { type: 'object' } }, ...odd] } });
   } else if (method === 'tools/call') {
-    if (mode === 'hang-call') return;
+    if (mode === 'hang-call' || mode === 'stay') return;
     if (mode === 'freeze-call') {
       for (;;);
     }

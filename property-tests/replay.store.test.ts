@@ -9,6 +9,7 @@ import { JobLog } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
 import { readLogFile } from '../actors/replay/log-file.ts';
 import { stepsOf } from '../actors/replay/replay.ts';
+import { programArgs } from './processes.ts';
 import { type RedisServer, startRedis } from './redis-server.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -86,7 +87,7 @@ async function fill({ url }: RedisServer, id: string, pieces = 0): Promise<void>
 }
 
 const replay = ({ url }: RedisServer, ...args: string[]) =>
-  run(process.execPath, ['--import', 'tsx', 'bin/router.ts', 'replay', ...args], {
+  run(process.execPath, [...programArgs('router'), 'replay', ...args], {
     cwd: root,
     timeout: runMs,
     env: { ...process.env, AUXOT_REDIS_URL: url },

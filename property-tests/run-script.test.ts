@@ -33,6 +33,7 @@ script.before.each(context => {
   for (const name of readdirSync(join(root, 'node_modules')))
     if (!name.startsWith('.')) symlinkSync(join(root, 'node_modules', name), join(context.dir, 'node_modules', name));
   cpSync(join(root, 'node_modules/.package-lock.json'), join(context.dir, 'node_modules/.package-lock.json'));
+  write(context.dir, 'bin/router.ts', 'export {};\n');
 });
 script.after.each(({ dir }) => rmSync(dir, { recursive: true, force: true }));
 
@@ -84,6 +85,15 @@ script('failures, crashes, empty files and hanging files are failures, each with
   assert.match(stdout, /FAIL protocol\/empty\.test\.ts.*no test ran \(exit 0\)/);
   assert.match(stdout, /FAIL protocol\/hang\.test\.ts.*still running after 3 s, killed/);
   assert.match(stdout, /FAIL protocol\/late\.test\.ts.*exit 3 although every test passed/);
+});
+
+script('what cannot be built is a failure, and no test runs of it', ({ dir }) => {
+  write(dir, 'protocol/one.test.ts', passing);
+  write(dir, 'bin/router.ts', 'export const wrong: number = "text";\n');
+  const { status, stdout, stderr, last } = run(dir, 'test', 'one');
+  assert.is(status, 1);
+  assert.match(stderr, /the build failed/);
+  assert.is(last, '0 passed, 1 failed', stdout);
 });
 
 script('a filter that matches nothing and an unknown task are errors', ({ dir }) => {

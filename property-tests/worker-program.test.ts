@@ -3,20 +3,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WebSocketServer } from 'ws';
+import { programArgs } from './processes.ts';
 
-const program = join(dirname(dirname(fileURLToPath(import.meta.url))), 'bin', 'worker.ts');
-const loader = import.meta.resolve('tsx');
 const key = 'adm_secret-that-must-not-show';
 
 /** In a folder without a `.env`, and without the settings of whoever runs the tests. */
 function start(args: readonly string[], env: Record<string, string> = {}) {
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('AUXOT_')));
-  const child = spawn(process.execPath, ['--import', loader, program, ...args], {
+  const child = spawn(process.execPath, [...programArgs('worker'), ...args], {
     cwd: tmpdir(),
     env: { ...clean, ...env },
   });

@@ -4,7 +4,8 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { silentDiagnostics } from '../actors/config/diagnostics.ts';
-import { Front, type FrontOptions } from '../actors/router/front.ts';
+import type { FrontOptions } from '../actors/router/front.options.ts';
+import { Front } from '../actors/router/front.ts';
 import type { CallerPort, Clock, LogPort, ShardHost, WorkerPort } from '../actors/router/ports.ts';
 import { Shard } from '../actors/shard/shard.ts';
 import { type WorkerRules, workerRules } from '../actors/shard/workers.ts';

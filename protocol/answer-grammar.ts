@@ -2,8 +2,11 @@
  * What an answer must look like, as a grammar: JSON of a schema, a call of a tool, or either. An engine that samples
  * along it cannot answer otherwise. The router reads it as well, to refuse at once what cannot be held.
  */
-import { literal, oneOf } from './gbnf.ts';
-import { GrammarRules, type SchemaGrammar } from './json-schema.grammar.ts';
+import { type Callable, callSymbol } from './answer-grammar.calls.ts';
+import { type CallForm, commonForm } from './call-form.ts';
+import { literal, oneOf, untilMark } from './gbnf.ts';
+import { asOffered, type RouterTool } from './job-events.tools.ts';
+import { GrammarRules } from './json-schema.grammar.ts';
 
 /** The parts of a request that decide it, as the log and the `job` frame have them. */
 export interface AnswerForm {
@@ -19,19 +22,19 @@ export type AnswerGrammar =
   /** `param` is where in the request, as `response_format.json_schema.schema.properties.a`. */
   | { readonly ok: false; readonly param: string; readonly why: string };
 
-/** Calls that one answer may hold. */
-const callsMax = 16;
+/** With the tools that the router offers beside the caller's. */
+export const withLent = (form: AnswerForm, lent: readonly RouterTool[]): AnswerForm =>
+  lent.length === 0 ? form : { ...form, tools: [...(form.tools ?? []), ...lent.map(asOffered)] };
 
 /** Whether the model may think first, or must go on with a thought that the prompt has opened. */
 export type Thought = 'none' | 'may' | 'open';
-const closing = '([^<] | "<"+ ([^/<] | "/" [^t<]))* "</think>" "\\n"{0,3}';
-const thoughts: Readonly<Record<Thought, string>> = {
-  none: '"\\n"{0,2}',
-  may: `("<think>" ${closing} | "\\n"{0,2})`,
-  open: closing,
-};
 
-export function answerGrammar(form: AnswerForm, thought: Thought = 'none'): AnswerGrammar {
+/** `written`: how the model writes calls. */
+export function answerGrammar(
+  form: AnswerForm,
+  thought: Thought = 'none',
+  written: CallForm = commonForm,
+): AnswerGrammar {
   const rules = new GrammarRules();
   const format = formatSymbol(rules, form.responseFormat);
   if (format !== null && !format.ok) return format;
@@ -44,28 +47,37 @@ export function answerGrammar(form: AnswerForm, thought: Thought = 'none'): Answ
   for (const [index, tool] of offered.entries()) {
     const fn = functionOf(tool);
     if (forced !== null && fn.name !== forced) continue;
-    const args = argumentsSymbol(rules, fn);
-    if (!args.ok) {
-      const path = args.path === '' ? '' : `.${args.path}`;
-      return { ok: false, param: `tools[${index}].function.parameters${path}`, why: args.why };
+    const call = callSymbol(rules, fn, written);
+    if (!call.ok) {
+      const path = call.path === '' ? '' : `.${call.path}`;
+      return { ok: false, param: `tools[${index}].function.parameters${path}`, why: call.why };
     }
-    const opening = `<tool_call>\n{"name": ${JSON.stringify(fn.name)}, "arguments": `;
-    calls.push(rules.add(`${literal(opening)} ${args.symbol} ${literal('}\n</tool_call>')}`));
+    calls.push(call.symbol);
   }
-  const single = form.parallelToolCalls === false || forced !== null;
+  const single = form.parallelToolCalls === false || forced !== null || written.callsMax === 1;
   const call = calls.length === 0 ? null : rules.add(oneOf(calls));
-  const several = call === null || single ? call : `${call} ("\\n" ${call}){0,${callsMax - 1}}`;
+  const more = single ? '' : `(${literal(written.between)} ${call}){0,${written.callsMax - 1}}`;
+  const several = call === null ? null : `${literal(written.open)} ${call} ${more} ${literal(written.close)}`;
+  const start = beginning(rules, thought, written);
   if (mustCall) {
     return several === null
       ? { ok: false, param: 'tool_choice', why: 'needs tools' }
-      : { ok: true, text: rules.text(`${thoughts[thought]} ${several}`), calls: true };
+      : { ok: true, text: rules.text(`${start} ${several}`), calls: true };
   }
-  const answer = format?.symbol ?? 'value';
+  const answer = `${oneOf(written.answers.map(literal))} ${format?.symbol ?? 'value'}`;
   return {
     ok: true,
-    text: rules.text(`${thoughts[thought]} ${several === null ? answer : `(${answer} | ${several})`}`),
+    text: rules.text(`${start} ${several === null ? answer : `(${answer} | ${several})`}`),
     calls: false,
   };
+}
+
+/** What stands before the answer: a thought, or nothing but line breaks. */
+function beginning(rules: GrammarRules, thought: Thought, { thought: [open, close], afterThought }: CallForm): string {
+  const breaks = afterThought === '' ? '"\\n"{0,2}' : '""';
+  if (thought === 'none') return breaks;
+  const rest = `${untilMark(rules, close)} ${afterThought === '' ? '"\\n"{0,3}' : literal(afterThought)}`;
+  return thought === 'open' ? rest : `(${literal(open)} ${rest} | ${breaks})`;
 }
 
 function formatSymbol(
@@ -80,19 +92,6 @@ function formatSymbol(
   if (read.ok) return read;
   const path = read.path === '' ? '' : `.${read.path}`;
   return { ok: false, param: `response_format.json_schema.schema${path}`, why: read.why };
-}
-
-interface Callable {
-  readonly name: string;
-  readonly parameters: unknown;
-  readonly strict: boolean;
-}
-
-/** Arguments are an object of the schema; where it cannot be held and need not be (`strict`), any object. */
-function argumentsSymbol(rules: GrammarRules, { parameters, strict }: Callable): SchemaGrammar {
-  if (parameters === undefined) return { ok: true, symbol: rules.add(literal('{}')) };
-  const read = rules.schema(isObject(parameters) ? { type: 'object', ...parameters } : parameters);
-  return read.ok || strict ? read : { ok: true, symbol: rules.use('object') };
 }
 
 function functionOf(tool: Readonly<Record<string, unknown>>): Callable {

@@ -6,11 +6,12 @@
  * unknown fields are ignored. `null` means absent, except inside schemas and tool inputs, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
-import { answerGrammar } from './answer-grammar.ts';
+import { answerGrammar, withLent } from './answer-grammar.ts';
 import { readMessages, readSystem } from './anthropic-api.messages.ts';
 import { readTools } from './anthropic-api.tools.ts';
 import { everyFeature } from './features.ts';
 import { defined, fit } from './fit.ts';
+import type { RouterTool } from './job-events.tools.ts';
 import type { AnswerShape, JobRequest, MessageAnswerShape } from './job-events.ts';
 import { type ChatRequestRefusal, type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
 import { check, OpenMap, Raw } from './schema.ts';
@@ -22,6 +23,8 @@ export type ParsedMessageRequest =
 export interface MessageRequestOptions {
   /** What the workers can do; everything else is refused by name. */
   readonly honours?: Features;
+  /** Tools that the router offers the model beside the caller's: the caller may choose among these, too. */
+  readonly lent?: readonly RouterTool[];
 }
 
 const { Optional } = Type;
@@ -85,7 +88,7 @@ const notAnObject = invalid(null, 'the body must be a JSON object');
 /** Reads the parsed body of a request for a message. */
 export function parseMessageRequest(
   body: unknown,
-  { honours = none }: MessageRequestOptions = {},
+  { honours = none, lent = [] }: MessageRequestOptions = {},
 ): ParsedMessageRequest {
   if (!isObject(body)) return notAnObject;
   const parsed = checkMessage(fitMessage(body));
@@ -95,7 +98,7 @@ export function parseMessageRequest(
   if (model === '') return invalid('model', 'is required');
   if (maxTokens === undefined) return invalid('max_tokens', 'is required');
   if (given.compaction !== undefined) return unsupported('compaction', 'is not supported: ask for a summary instead');
-  const asked = readConversation(given, honours);
+  const asked = readConversation(given, honours, lent);
   if (!asked.ok) return asked;
   const stops = given.stop_sequences ?? [];
   if (stops.length > stopsMax) return invalid('stop_sequences', `must not have more than ${stopsMax} texts`);
@@ -126,7 +129,7 @@ export function parseCountRequest(body: unknown): Read<JobRequest> {
   if (!isObject(body)) return notAnObject;
   const parsed = checkCount(fitCount(body));
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
-  const asked = readConversation(parsed.value, everyFeature);
+  const asked = readConversation(parsed.value, everyFeature, []);
   return asked.ok ? read({ model: parsed.value.model ?? '', ...asked.value }) : asked;
 }
 
@@ -135,7 +138,11 @@ function misshapen(path: string, message: string): ChatRequestRefusal {
   return invalid(param === '' ? null : param, message);
 }
 
-function readConversation(given: Conversation, honours: Features): Read<Omit<JobRequest, 'model'>> {
+function readConversation(
+  given: Conversation,
+  honours: Features,
+  lent: readonly RouterTool[],
+): Read<Omit<JobRequest, 'model'>> {
   if ((given.mcp_servers ?? []).length > 0)
     return unsupported('mcp_servers', 'is not supported: no MCP server is called from here');
   if (given.thread !== undefined)
@@ -144,13 +151,13 @@ function readConversation(given: Conversation, honours: Features): Read<Omit<Job
   if (!system.ok) return system;
   const messages = readMessages(given.messages, honours);
   if (!messages.ok) return messages;
-  const tools = readTools(given.tools ?? [], given.tool_choice, honours);
+  const tools = readTools(given.tools ?? [], given.tool_choice, honours, lent);
   if (!tools.ok) return tools;
   const effort = readEffort(given);
   if (!effort.ok) return effort;
   const format = readFormat(given, honours);
   if (!format.ok) return format;
-  const form = answerGrammar({ ...tools.value, responseFormat: format.value });
+  const form = answerGrammar({ ...withLent(tools.value, lent), responseFormat: format.value });
   if (!form.ok) return unsupported(form.param.replace('response_format.json_schema', formatAt(given)), form.why);
   const lead = system.value === '' ? [] : [{ role: 'system', content: system.value }];
   return read(

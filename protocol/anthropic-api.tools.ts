@@ -3,11 +3,13 @@
  * `{type: 'function', function: {…}}`, and a choice of `none` leaves no tools to choose from.
  *
  * A tool that the caller runs, but that only Anthropic describes (a shell, an editor, a memory, a screen), gets its
- * description from anthropic-api.client-tools.ts. One that would run on Anthropic's servers is refused by name.
+ * description from anthropic-api.client-tools.ts. One that would run on Anthropic's servers is refused by name. The
+ * choice may name a tool that the router lends as well.
  */
 import { clientTool } from './anthropic-api.client-tools.ts';
 import type { ToolGiven } from './anthropic-api.request.ts';
 import { defined } from './fit.ts';
+import type { RouterTool } from './job-events.tools.ts';
 import type { JobRequest } from './job-events.ts';
 import { type Features, invalid, type Read, read, readEach, unsupported } from './openai-api.refusal.ts';
 
@@ -23,10 +25,12 @@ export function readTools(
   given: readonly ToolGiven[],
   choice: ToolChoiceGiven | undefined,
   honours: Features,
+  lent: readonly RouterTool[] = [],
 ): Read<Tools> {
   const tools = readEach(given, 'tools', readTool);
   if (!tools.ok) return tools;
-  const value = readChoice(choice, new Set(tools.value.map(tool => tool.function.name)));
+  const own = tools.value.map(tool => tool.function.name);
+  const value = readChoice(choice, new Set([...own, ...lent.map(({ name }) => name)]));
   if (!value.ok) return value;
   if (value.value === 'none') return read({ toolChoice: 'none' });
   const forced = value.value !== 'auto';

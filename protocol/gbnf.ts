@@ -37,6 +37,31 @@ function codePoint(code: number): string {
   return code <= 0xffff ? `\\u${hex.padStart(4, '0')}` : `\\U${hex.padStart(8, '0')}`;
 }
 
+/**
+ * Any text up to a mark, and the mark. Its first character must stand nowhere else in it: so each character that is read
+ * leads on, or back to the beginning.
+ */
+export function untilMark(rules: Rules, mark: string): string {
+  const first = mark[0] ?? '';
+  if (first === '' || mark.lastIndexOf(first) !== 0)
+    throw new Error(`no text can be told from ${JSON.stringify(mark)}`);
+  const states = Array.from(mark, () => rules.reserve());
+  for (const [index, state] of states.entries()) {
+    const here = mark[index] ?? '';
+    const others = [...new Set([first, here])].map(c => codePoint(c.codePointAt(0) ?? 0)).join('');
+    const on = `${literal(here)}${index + 1 < mark.length ? ` ${states[index + 1]}` : ''}`;
+    const again = index === 0 ? '' : `| ${literal(first)} ${states[1]} `;
+    rules.define(state, `[^${others}] ${states[0]} ${again}| ${on}`);
+  }
+  return states[0] ?? '';
+}
+
+/** A grammar's rules, by name. */
+interface Rules {
+  reserve(): string;
+  define(name: string, body: string): void;
+}
+
 /** Places of a number, each with the digits it may have. */
 type Places = readonly Range[];
 

@@ -20,6 +20,12 @@ export const RouterTool = Type.Object({
 });
 export type RouterTool = Static<typeof RouterTool>;
 
+/** As workers are offered it, beside the caller's tools. */
+export const asOffered = ({ name, description, parameters }: RouterTool) => ({
+  type: 'function' as const,
+  function: { name, description, parameters },
+});
+
 /** What the router adds to a request, decided when it came in. */
 export const RouterTools = Type.Object({
   offered: Type.Array(RouterTool),

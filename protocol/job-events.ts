@@ -133,6 +133,11 @@ export const ResponseAnswerShape = Type.Object({
   customTools: Type.Optional(Type.Array(Type.String())),
   /** Tools that were offered in a namespace, by the names under which models know them. */
   namespaced: Type.Optional(Type.Record(Type.String(), Type.Object({ namespace: Type.String(), name: Type.String() }))),
+  /** Tools that OpenAI would run and a tools worker runs: the type that the caller knows, by our tool's name. */
+  hosted: Type.Optional(Type.Record(Type.String(), Type.String())),
+  /** Their calls say what came of them: what a program printed, where a search found something. */
+  outputs: Type.Optional(Type.Boolean()),
+  sources: Type.Optional(Type.Boolean()),
   /** Fields of the request that every form of the response says again, as they came. */
   echo: Type.Record(Type.String(), Type.Unknown()),
 });

@@ -6,8 +6,9 @@
  * because callers' libraries add some all the time. `null` means absent, except inside schemas, which pass unchanged.
  */
 import Type, { type Static } from 'typebox';
-import { answerGrammar } from './answer-grammar.ts';
+import { answerGrammar, withLent } from './answer-grammar.ts';
 import { defined, fit } from './fit.ts';
+import type { RouterTool } from './job-events.tools.ts';
 import type { AnswerShape, JobRequest } from './job-events.ts';
 import { readMessages } from './openai-api.messages.ts';
 import { type ChatRequestRefusal, type Features, invalid, unsupported } from './openai-api.refusal.ts';
@@ -24,6 +25,8 @@ export interface ChatRequestOptions {
   readonly modelDefault?: string;
   /** What the workers can do; everything else is refused by name. */
   readonly honours?: Features;
+  /** Tools that the router offers the model beside the caller's: the caller may choose among these, too. */
+  readonly lent?: readonly RouterTool[];
 }
 
 const { Optional } = Type;
@@ -124,7 +127,7 @@ const none: Features = new Set();
 /** Reads the parsed body of a chat completion request. */
 export function parseChatRequest(
   body: unknown,
-  { modelDefault = '', honours = none }: ChatRequestOptions = {},
+  { modelDefault = '', honours = none, lent: offered = [] }: ChatRequestOptions = {},
 ): ParsedChatRequest {
   if (typeof body !== 'object' || body === null || Array.isArray(body)) {
     return invalid(null, 'the body must be a JSON object');
@@ -145,10 +148,12 @@ export function parseChatRequest(
   if (trouble !== null) return invalid('metadata', trouble);
   const messages = readMessages(given.messages, honours);
   if (!messages.ok) return messages;
-  const tools = readTools(given, honours);
+  // As for one answer only: with several, the router's tools are not offered.
+  const lent = (given.n ?? 1) > 1 ? [] : offered;
+  const tools = readTools(given, honours, lent);
   if (!tools.ok) return tools;
   const responseFormat = given.response_format?.type === 'text' ? undefined : given.response_format;
-  const form = answerGrammar({ ...tools.value, responseFormat });
+  const form = answerGrammar({ ...withLent(tools.value, lent), responseFormat });
   if (!form.ok) {
     const param = form.param.startsWith('response_format') ? 'response_format' : form.param;
     return { ...unsupported(form.param, form.why), param };

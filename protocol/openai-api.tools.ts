@@ -1,8 +1,10 @@
 /**
  * The tools of a chat request and the choice between them, in one form whatever spelling they came in: every tool is
- * `{type: 'function', function: {…}}`, and a choice of `none` leaves no tools to choose from.
+ * `{type: 'function', function: {…}}`, and a choice of `none` leaves no tools to choose from. The choice may name a tool
+ * that the router lends as well.
  */
 import { defined } from './fit.ts';
+import type { RouterTool } from './job-events.tools.ts';
 import type { JobRequest } from './job-events.ts';
 import { type Features, invalid, type Read, read, readEach, unsupported } from './openai-api.refusal.ts';
 import type { ChatRequest, ToolGiven } from './openai-api.request.ts';
@@ -12,10 +14,12 @@ type Tools = Pick<JobRequest, 'tools' | 'toolChoice' | 'parallelToolCalls'>;
 export function readTools(
   given: Pick<ChatRequest, 'tools' | 'tool_choice' | 'parallel_tool_calls'>,
   honours: Features,
+  lent: readonly RouterTool[] = [],
 ): Read<Tools> {
   const tools = readEach(given.tools ?? [], 'tools', readTool);
   if (!tools.ok) return tools;
-  const choice = readChoice(given.tool_choice, new Set(tools.value.map(tool => tool.function.name)));
+  const own = new Set(tools.value.map(tool => tool.function.name));
+  const choice = readChoice(given.tool_choice, own, new Set(lent.map(({ name }) => name)));
   if (!choice.ok) return choice;
   const { value, only } = choice.value;
   if (value === 'none') return read({ toolChoice: 'none' });
@@ -56,11 +60,11 @@ interface Choice {
   readonly only: ReadonlySet<string> | null;
 }
 
-function readChoice(given: unknown, names: ReadonlySet<string>): Read<Choice> {
+function readChoice(given: unknown, names: ReadonlySet<string>, lent: ReadonlySet<string>): Read<Choice> {
   if (given === undefined || given === 'auto') return read({ value: 'auto', only: null });
   if (given === 'none') return read({ value: 'none', only: null });
   if (given === 'required') {
-    return names.size > 0 ? read({ value: given, only: null }) : invalid('tool_choice', 'needs tools');
+    return names.size + lent.size > 0 ? read({ value: given, only: null }) : invalid('tool_choice', 'needs tools');
   }
   if (!isObject(given) || !('type' in given)) {
     return invalid('tool_choice', 'must be none, auto, required, or an object with a type');
@@ -69,7 +73,7 @@ function readChoice(given: unknown, names: ReadonlySet<string>): Read<Choice> {
   if (given.type !== 'function') return unsupported('tool_choice.type', 'must be function or allowed_tools');
   const name = functionName(given);
   if (name === null) return invalid('tool_choice.function.name', 'is required');
-  if (!names.has(name)) return invalid('tool_choice', 'names a function that is not in tools');
+  if (!names.has(name) && !lent.has(name)) return invalid('tool_choice', 'names a function that is not in tools');
   return read({ value: { type: 'function', function: { name } }, only: null });
 }
 

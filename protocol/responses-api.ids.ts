@@ -11,6 +11,8 @@ const itemPrefixes = {
   custom_tool_call: 'ctc',
   function_call_output: 'fco',
   custom_tool_call_output: 'ctco',
+  code_interpreter_call: 'ci',
+  web_search_call: 'ws',
 } as const;
 export type ItemType = keyof typeof itemPrefixes;
 

@@ -2,6 +2,7 @@
  * Items of the Responses API as we give them out: what a response consists of, and what it was asked with.
  */
 import type { ResponseAnswerShape, ToolCall } from './job-events.ts';
+import type { HostedItem } from './responses-api.hosted.ts';
 
 export interface TextPart {
   readonly type: 'output_text';
@@ -53,7 +54,7 @@ export interface CustomCallItem {
   readonly status: ItemStatus;
 }
 export type CallItem = FunctionCallItem | CustomCallItem;
-export type OutputItem = MessageItem | ReasoningItem | CallItem;
+export type OutputItem = MessageItem | ReasoningItem | CallItem | HostedItem;
 
 export const textPart = (text: string, logprobs: readonly unknown[] = []): TextPart => ({
   type: 'output_text',

@@ -10,14 +10,15 @@
  * `referencesIn` says which, and `histories` brings them.
  */
 import Type, { type Static } from 'typebox';
-import { answerGrammar } from './answer-grammar.ts';
+import { answerGrammar, withLent } from './answer-grammar.ts';
 import { everyFeature } from './features.ts';
 import { defined, fit } from './fit.ts';
+import type { RouterTool } from './job-events.tools.ts';
 import type { AnswerShape, JobRequest, ResponseAnswerShape } from './job-events.ts';
 import { type ChatRequestRefusal, type Features, invalid, type Read, read, unsupported } from './openai-api.refusal.ts';
 import { responseOfItem } from './responses-api.ids.ts';
 import { type Message, type ReadInput, readInput } from './responses-api.input.ts';
-import { type ReadTools, readTools } from './responses-api.tools.ts';
+import { type OurTools, type ReadTools, readTools } from './responses-api.tools.ts';
 import { check, OpenMap, Raw, StringMap } from './schema.ts';
 
 /** A response that can be gone on from. */
@@ -54,6 +55,9 @@ export interface ResponseRequestOptions {
   /** What the workers can do; everything else is refused by name. */
   readonly honours?: Features;
   readonly histories?: Histories;
+  /** Tools that the router offers the model beside the caller's, and those that it offers to who asks for them. */
+  readonly lent?: readonly RouterTool[];
+  readonly hosted?: readonly RouterTool[];
 }
 
 const { Optional } = Type;
@@ -122,7 +126,7 @@ export function referencesIn(body: unknown): string[] {
 /** Reads the parsed body of a request for a response. */
 export function parseResponseRequest(
   body: unknown,
-  { modelDefault = '', honours = none, histories = unread }: ResponseRequestOptions = {},
+  { modelDefault = '', honours = none, histories = unread, lent = [], hosted = [] }: ResponseRequestOptions = {},
 ): ParsedResponseRequest {
   if (!isObject(body)) return notAnObject;
   const parsed = checkRequest(fitRequest(body));
@@ -130,7 +134,7 @@ export function parseResponseRequest(
   const given = parsed.value;
   const refusal = refusalOf(given);
   if (refusal !== null) return refusal;
-  const asked = readConversation(given, honours, histories);
+  const asked = readConversation(given, honours, histories, { lent, hosted });
   if (!asked.ok) return asked;
   const { messages, tools, format, ignored } = asked.value;
   const wantsLogprobs =
@@ -166,6 +170,9 @@ export function parseResponseRequest(
     seals: given.include?.includes('reasoning.encrypted_content') === true ? true : undefined,
     customTools: tools.custom.length > 0 ? [...tools.custom] : undefined,
     namespaced: Object.keys(tools.namespaced).length > 0 ? tools.namespaced : undefined,
+    hosted: Object.keys(tools.hosted).length > 0 ? tools.hosted : undefined,
+    outputs: given.include?.includes('code_interpreter_call.outputs') === true ? true : undefined,
+    sources: given.include?.includes('web_search_call.action.sources') === true ? true : undefined,
     echo: echoOf(given, format),
   });
   return { ok: true, request, answer, ignored };
@@ -181,7 +188,7 @@ export function parseResponseCount(
   if (!parsed.ok) return misshapen(parsed.path, parsed.message);
   const refusal = stateRefusal(parsed.value);
   if (refusal !== null) return refusal;
-  const asked = readConversation(parsed.value, everyFeature, histories);
+  const asked = readConversation(parsed.value, everyFeature, histories, { lent: [], hosted: [] });
   if (!asked.ok) return asked;
   const { messages, tools } = asked.value;
   return read(defined<JobRequest>({ model: parsed.value.model ?? '', messages: [...messages], ...tools.request }));
@@ -203,6 +210,7 @@ function readConversation(
   given: Conversation,
   honours: Features,
   histories: Histories,
+  ours: OurTools,
 ): { readonly ok: true; readonly value: Asked } | ResponseRefusal {
   const { input, instructions, previous_response_id: previous } = given;
   if (input === undefined && previous === undefined && instructions === undefined)
@@ -212,11 +220,14 @@ function readConversation(
     return { ok: false, code: 'previous_response_not_found', message: before, param: 'previous_response_id' };
   const said = readSaid(input, honours, histories);
   if (!said.ok) return said;
-  const tools = readTools(given, honours);
+  const tools = readTools(given, honours, ours);
   if (!tools.ok) return tools;
   const format = readFormat(given.text?.format, honours);
   if (!format.ok) return format;
-  const form = answerGrammar({ ...tools.value.request, responseFormat: format.value });
+  const form = answerGrammar({
+    ...withLent(tools.value.request, [...ours.lent, ...ours.hosted]),
+    responseFormat: format.value,
+  });
   if (!form.ok) return unsupported(spelledHere(form.param), form.why);
   const lead = instructions === undefined ? [] : [{ role: 'system', content: instructions }];
   const talk = [...(before?.messages ?? []), ...said.value.messages];

@@ -66,7 +66,10 @@ export function responseBody(submitted: JobSubmitted, { status, output, error, u
     temperature: 1,
     text: { format: { type: 'text' } },
     tool_choice: 'auto',
-    tools: (request.tools ?? []).map(tool => flatTool(tool, shape?.customTools ?? [])),
+    tools: [
+      ...(request.tools ?? []).map(tool => flatTool(tool, shape?.customTools ?? [])),
+      ...Object.values(shape?.hosted ?? {}).map(hostedTool),
+    ],
     top_logprobs: 0,
     top_p: 1,
     truncation: 'disabled',
@@ -95,6 +98,9 @@ function flatTool({ type, function: described }: Readonly<Record<string, unknown
     ? { type: 'custom', name, description }
     : { type, name, description, parameters, strict };
 }
+
+const hostedTool = (type: string): object =>
+  type === 'code_interpreter' ? { type, container: { type: 'auto' } } : { type };
 
 /** Without bytes, a token is only a part of a character. */
 export const responseLogprobs = (tokens: readonly TokenLogprob[]) =>
@@ -165,6 +171,9 @@ export const responseEvents = {
     item.type === 'function_call'
       ? frame(`response.${callPart[item.type]}.done`, n, { ...at, name: item.name, arguments: item.arguments })
       : frame(`response.${callPart[item.type]}.done`, n, { ...at, input: item.input }),
+  /** Of a tool that runs while the response is made. */
+  hosted: (n: number, at: At, type: string, fields: object): string =>
+    frame(`response.${type}`, n, { ...at, ...fields }),
   /**
    * As documented, and once more in a field `error`: that is what makes OpenAI's clients throw. Some programs on top of
    * them look at no event that says so, and would take the half of an answer for all of it.

@@ -100,6 +100,8 @@ export type ShardInput =
       readonly offered?: Offered;
       /** Tools that the router offers the model beside the caller's. */
       readonly routerTools?: RouterTools;
+      /** Tools that it offers when the request asks for them. */
+      readonly hostedTools?: RouterTools;
       readonly idempotency?: string;
       /** Fields without effect are refused. */
       readonly strict?: boolean;

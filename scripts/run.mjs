@@ -77,7 +77,8 @@ async function simulate() {
 
 async function chaos() {
   await install();
-  return runNode(['--import', 'tsx', 'property-tests/chaos/chaos.ts', ...args]);
+  await compile();
+  return run(process.execPath, ['--import', 'tsx', 'property-tests/chaos/chaos.ts', ...args], { env: ofBuilt() });
 }
 
 async function mutations() {
@@ -88,6 +89,7 @@ async function mutations() {
 /** With words behind it, only the test files whose path contains one of them; without, every check there is. */
 async function test() {
   await install();
+  await compile('0 passed, 1 failed');
   const all = files(testedFolders, path => path.endsWith('.test.ts'));
   const layers = join('property-tests', 'layers.test.ts');
   const wanted = all.filter(path => args.length === 0 || args.some(word => path.split(sep).join('/').includes(word)));
@@ -131,10 +133,15 @@ async function test() {
   return failures.length === 0 ? 0 : 1;
 }
 
+/** For tests that start programs: what was built is what is run (property-tests/processes.ts). */
+function ofBuilt() {
+  return { ...process.env, TEST_BUILT: '1' };
+}
+
 /** One file in a process and a process group of its own, so that a hanging one ends with all that it started. */
 async function runTestFile(path) {
   const startedAt = Date.now();
-  const env = { ...process.env, FORCE_COLOR: '0', NO_COLOR: '1' };
+  const env = { ...ofBuilt(), FORCE_COLOR: '0', NO_COLOR: '1' };
   const child = spawn(process.execPath, ['--import', 'tsx', path], {
     cwd: root,
     env,
@@ -226,8 +233,8 @@ async function npm(...argv) {
   return code;
 }
 
-/** TypeScript to dist/, tests left out, with the data files that lie beside the code. */
-async function compile() {
+/** TypeScript to dist/, tests left out, with the data files that lie beside the code. `verdict`: what a failure closes with. */
+async function compile(verdict = '') {
   const sources = files(
     builtFolders,
     path => !/\.(test|contract)\.ts$|\.md$|[\\/](train|golden)[\\/]|golden\.json$/.test(path),
@@ -243,7 +250,7 @@ async function compile() {
   say('tsc -p tsconfig.build.json');
   fs.rmSync(dist, { recursive: true, force: true });
   const code = await runNode([tool('typescript', 'tsc'), '-p', 'tsconfig.build.json']);
-  if (code !== 0) fail(`the build failed with exit ${code}; see the messages above.`);
+  if (code !== 0) fail(`the build failed with exit ${code}; see the messages above.`, 1, verdict);
   for (const path of sources) if (!path.endsWith('.ts')) fs.cpSync(join(root, path), join(dist, path));
   // So that the programs can be linked and called by their names.
   for (const path of ['router.js', 'worker.js', 'tools.js'].map(name => join(dist, 'bin', name)))
@@ -311,7 +318,9 @@ function say(step) {
   process.stdout.write(`▸ ${step}\n`);
 }
 
-function fail(problem, code = 1) {
+/** `verdict` closes what was written to stdout, where something is expected there. */
+function fail(problem, code = 1, verdict = '') {
   process.stderr.write(`run.mjs: ${problem}\n`);
+  if (verdict !== '') process.stdout.write(`\n${verdict}\n`);
   process.exit(code);
 }

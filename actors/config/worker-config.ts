@@ -44,6 +44,8 @@ export interface WorkerConfig {
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
+  /** 1: what happens on the line to the router; 2: and all that is said there. */
+  readonly debug: 0 | 1 | 2;
   readonly logLevel: LogLevel;
 }
 
@@ -64,6 +66,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     throw new ConfigError('AUXOT_RECONNECT_MAX_DELAY', null, 'shorter than AUXOT_RECONNECT_DELAY', fix);
   }
   const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
+  const debug = debugLevel(flags);
   const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
   return {
     routerUrl: url.url,
@@ -89,22 +92,24 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
-    logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
+    debug,
+    logLevel: debug > 0 ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
 }
 
-/** `--debug` alone means 1; 2 says no more than 1 yet. */
-function debugLevel(flags: Flags<keyof typeof workerFlags>): boolean {
-  if (!flags.has('debug')) return false;
+/** `--debug` alone means 1. */
+function debugLevel(flags: Flags<keyof typeof workerFlags>): 0 | 1 | 2 {
+  if (!flags.has('debug')) return 0;
   const level = flags.value('debug') ?? '1';
   if (level !== '1' && level !== '2')
     throw new UsageError(`auxot-worker: --debug takes 1 or 2, not ${JSON.stringify(level)}`);
-  return true;
+  return level === '1' ? 1 : 2;
 }
 
 export const workerHelp = `auxot-worker: serves a model on this machine to an Auxot router.
 
 Usage: auxot-worker [flags]
+       auxot-worker doctor [flags]                         what is wrong here, if anything (doctor --help)
        auxot-worker install | list | uninstall NAME        as a service of this machine (install --help)
 
   --router-url URL    the router to dial, e.g. ws://localhost:8080   (AUXOT_ROUTER_URL, default ${routerDefault});
@@ -118,7 +123,8 @@ Usage: auxot-worker [flags]
                       for models that see images                     (AUXOT_LLAMA_BINARY; default: the engine of
                                                                       this program, which sees none)
   --mmproj-path FILE  the model's vision encoder, for llama-server   (AUXOT_MMPROJ_FILE; default: the registry's)
-  --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
+  --debug [1|2]       log the frames to and from the router (and AUXOT_LOG_LEVEL=debug); 2: whole, with prompts and
+                      answers; keys and credentials are in none
   --help, --version
 
 Environment (a .env file in the current directory is read first; the environment wins over it):

@@ -19,6 +19,22 @@ test('the template sees messages, tools, the special tokens and its options', ()
   assert.is(template(source).render(job), '<s>Hilooktrue</s>');
 });
 
+test('the schema of a tool reaches the template whole, however deep (G15)', () => {
+  const parameters = {
+    type: 'object',
+    $defs: { place: { anyOf: [{ type: 'string', minLength: 2 }, { type: 'null' }] } },
+    properties: {
+      where: { $ref: '#/$defs/place', default: null },
+      days: { type: 'array', items: { type: 'object', properties: { n: { type: 'integer', maximum: 7 } } } },
+      unit: { enum: ['c', 'f'], format: 'x' },
+    },
+    additionalProperties: false,
+  };
+  const tools = [{ type: 'function', function: { name: 'weather', parameters } }];
+  const text = template('{{ tools[0].function.parameters | tojson }}').render({ messages: [user('Hi')], tools });
+  assert.equal(JSON.parse(text), parameters);
+});
+
 test('reasoning effort none switches thinking off, but what the caller says to the template wins', () => {
   const source = '{{ enable_thinking }}';
   const messages = [user('Hi')];
@@ -27,6 +43,64 @@ test('reasoning effort none switches thinking off, but what the caller says to t
     template(source).render({ messages, reasoningEffort: 'none', templateOptions: { enable_thinking: true } }),
     'true',
   );
+});
+
+test('any other effort switches it on, as a level and as a budget where the template knows them', () => {
+  const render = (source: string, reasoningEffort?: string) =>
+    template(source).render({ messages: [user('Hi')], ...(reasoningEffort === undefined ? {} : { reasoningEffort }) });
+  const all = '{{ enable_thinking }} {{ thinking }} {{ reasoning }} {{ reasoning_effort }} {{ thinking_budget }}';
+  assert.is(render(all, 'high'), 'true true true high 16384');
+  assert.is(render(all, 'minimal'), 'true true true low 512');
+  assert.is(render('{{ thinking_budget }}', 'none'), '0');
+  assert.is(render('{{ thinking_budget is defined }}{{ enable_thinking is defined }}'), 'falsefalse');
+});
+
+const look = {
+  type: 'function',
+  function: {
+    name: 'look',
+    parameters: {
+      $defs: { at: { enum: ['near', 'far'] } },
+      type: 'object',
+      properties: { where: { $ref: '#/$defs/at' }, deep: { anyOf: [{ type: 'null' }, { type: ['string', 'null'] }] } },
+      required: ['where'],
+    },
+  },
+};
+
+test('schemas are whole in the prompt: references, enums, what is nested and alternatives', () => {
+  const source = '{{ tools[0].function.parameters | tojson }}';
+  const text = template(source).render({ messages: [user('Hi')], tools: [look] });
+  assert.equal(JSON.parse(text), look.function.parameters);
+});
+
+test('a template that asks each parameter for its type gets the whole schema with types', () => {
+  const source =
+    '{% for name, p in tools[0].function.parameters.properties.items() %}{% if p.type is not string %}{{ raise_exception("no type") }}{% endif %}{% endfor %}{{ tools[0].function.parameters | tojson }}';
+  const parameters = JSON.parse(template(source).render({ messages: [user('Hi')], tools: [look] }));
+  assert.equal(parameters.properties.where, { type: 'object', $ref: '#/$defs/at' });
+  assert.equal(parameters.properties.deep.anyOf[1].type, 'string');
+  assert.equal(parameters.$defs.at, { type: 'string', enum: ['near', 'far'] });
+});
+
+test('a template that knows no tools gets them in words, and calls and results as text, sides in turn', () => {
+  const call = { id: 'c', type: 'function', function: { name: 'look', arguments: '{"where":"far"}' } };
+  const messages = [
+    user('Look!'),
+    { role: 'assistant', content: null, tool_calls: [call, call] },
+    { role: 'tool', tool_call_id: 'c', content: 'a ship' },
+    { role: 'tool', tool_call_id: 'c', content: 'a sail' },
+    user('And?'),
+  ];
+  const text = template('{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}').render({
+    messages,
+    tools: [look],
+  });
+  assert.ok(text.includes(JSON.stringify(look.function)));
+  const told = '<tool_call>\n{"name": "look", "arguments": {"where":"far"}}\n</tool_call>';
+  const results = '<tool_response>\na ship\n</tool_response>\n<tool_response>\na sail\n</tool_response>\n\nAnd?';
+  assert.ok(text.endsWith(`[user]Look!\n[assistant]${told}\n${told}\n[user]${results}\n`), text);
+  assert.is(text.match(/\[(system|user|assistant)\]/g)?.join(''), '[system][user][assistant][user]');
 });
 
 test('text parts are joined, missing content is empty, an image is refused by its place', () => {

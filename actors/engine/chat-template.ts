@@ -1,10 +1,12 @@
 /**
  * Renders a conversation with the model's own chat template, as it stands in the GGUF file.
  *
- * Callers' tools go to the template as they are. Some templates cannot bear a full JSON Schema, a system turn or an
- * assistant turn without text, and throw; then, and only then, a simpler form of the same conversation is tried.
+ * Callers' tools go to the template as they are, schemas and all. Some templates cannot bear a full JSON Schema, a system
+ * turn or an assistant turn without text, and throw; then, and only then, a simpler form of the same conversation is
+ * tried. To a template that knows no tools they are told in words (chat-template.tools.ts).
  */
 import { Template } from '@huggingface/jinja';
+import { simplerTool, toldInWords, typedTool } from './chat-template.tools.ts';
 import { EngineError, type EngineJob } from './engine.ts';
 
 type Message = Readonly<Record<string, unknown>>;
@@ -34,13 +36,18 @@ export function chatTemplate({
   // Templates that write arguments through `tojson` want the object; the others join them to their text as they are.
   const wantsObjects = /arguments\s*\|\s*tojson|arguments\s+is\s+(mapping|string)|arguments\s*\|\s*items/.test(text);
 
+  const knows = { tools: /\btools\b/.test(text), calls: text.includes('tool_calls') };
+  const hasBudget = text.includes('thinking_budget');
+
   return {
     render({ messages, tools = [], templateOptions = {}, reasoningEffort }) {
       if (messages.length === 0) throw new EngineError('invalid_request', 'a job needs at least one message');
-      const plain = messages.map((message, index) => plainMessage(message, index, wantsObjects));
-      const options = { ...thinkingOptions(reasoningEffort), ...templateOptions };
+      const given = messages.map((message, index) => plainMessage(message, index, wantsObjects));
+      const plain = toldInWords(given, tools, knows);
+      const options = { ...thinkingOptions(reasoningEffort, hasBudget), ...templateOptions };
       const attempts: (readonly [readonly Message[], readonly Tool[]])[] = [
         [plain, tools],
+        [plain, tools.map(typedTool)],
         [plain, tools.map(simplerTool)],
         [withoutSystem(plain), tools.map(simplerTool)],
       ];
@@ -65,11 +72,34 @@ export function chatTemplate({
   };
 }
 
-/** `none` switches thinking off; templates that know levels get the level as well. */
-function thinkingOptions(effort: string | undefined): Record<string, unknown> {
+/** Tokens of thought, for templates that tell the model how many. */
+const thinkingBudgets: Readonly<Record<string, number>> = {
+  none: 0,
+  minimal: 512,
+  low: 1024,
+  medium: 4096,
+  high: 16384,
+};
+/** Levels that templates do not know, as the nearest that they do. */
+const levels: Readonly<Record<string, string>> = { minimal: 'low', xhigh: 'high', max: 'high' };
+
+/**
+ * `none` switches thinking off and any other effort on, under each name that a template may have for it; templates that
+ * know levels or budgets get these as well.
+ */
+function thinkingOptions(effort: string | undefined, hasBudget: boolean): Record<string, unknown> {
   if (effort === undefined) return {};
-  if (effort.toLowerCase() === 'none') return { enable_thinking: false, thinking: false };
-  return { reasoning_effort: effort };
+  const wanted = effort.toLowerCase();
+  const thinks = wanted !== 'none';
+  const level = levels[wanted] ?? wanted;
+  const budget = thinkingBudgets[wanted] ?? thinkingBudgets[level];
+  return {
+    enable_thinking: thinks,
+    thinking: thinks,
+    reasoning: thinks,
+    ...(thinks ? { reasoning_effort: level } : {}),
+    ...(hasBudget && budget !== undefined ? { thinking_budget: budget } : {}),
+  };
 }
 
 function plainMessage(message: Message, index: number, wantsObjects: boolean): Message {
@@ -117,25 +147,6 @@ function plainArguments(given: unknown, wantsObjects: boolean): unknown {
   } catch {
     return given; // An earlier turn's call that is no JSON stays the text it was.
   }
-}
-
-/** The outline of a tool's schema, for templates that stumble over the whole. */
-function simplerTool(tool: Tool): Tool {
-  const fn = tool.function;
-  if (!isRecord(fn) || !isRecord(fn.parameters)) return tool;
-  const { type = 'object', properties, required } = fn.parameters;
-  const simpler: Record<string, unknown> = {};
-  for (const [name, property] of Object.entries(isRecord(properties) ? properties : {})) {
-    if (!isRecord(property)) continue;
-    const { type: propertyType = 'string', description, enum: allowed } = property;
-    simpler[name] = {
-      type: propertyType,
-      ...(description === undefined ? {} : { description }),
-      ...(allowed === undefined ? {} : { enum: allowed }),
-    };
-  }
-  const parameters = { type, properties: simpler, ...(required === undefined ? {} : { required }) };
-  return { ...tool, function: { ...fn, parameters } };
 }
 
 /** For models without a system turn: its text opens the first user turn. */

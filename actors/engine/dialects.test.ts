@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { catalogue } from '../../registry/catalogue.ts';
-import { type Dialect, dialectOf, startsInThought } from './dialects.ts';
+import { closedThought, type Dialect, dialectOf, startsInThought } from './dialects.ts';
 import { type Output, outputParser } from './output-parser.ts';
 
 const runs = {
@@ -238,7 +238,7 @@ test('every family says its thoughts, its text and its calls, and none of its ma
   }
 });
 
-test('how a text is cut makes no difference in any family, and broken ones end (P1)', () => {
+test('how a text is cut makes no difference in any family, and broken ones end (P1, G18)', () => {
   const mark = /<[^>]*>|<\|"\|>|\[[A-Z_/]+\]|[{}"\n]|[^<[{}"\n]+/g;
   const anyCase = fc.constantFrom(...cases);
   const anyText = fc.tuple(anyCase, anyCase, fc.nat(60), fc.nat(60)).map(([a, b, from, to]) => {
@@ -353,6 +353,16 @@ test('thoughts have the tags that the template names, and the prompt may have op
   const harmony = dialectOf({ template: signs.harmony });
   const outputs = parse(harmony, ['Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.'], true, true);
   assert.equal(said(outputs), { text: 'Yes.', reasoning: 'Hm.', calls: [] });
+});
+
+test('a thought that the template opens anyway is over at once for a job that wants none', () => {
+  const dialect = dialectOf({ template: '<think></think>' });
+  assert.is(
+    closedThought('<|Assistant|><think>\n', { reasoningEffort: 'none' }, dialect),
+    '<|Assistant|><think>\n\n</think>\n\n',
+  );
+  assert.is(closedThought('<|Assistant|><think>\n', { reasoningEffort: 'low' }, dialect), '<|Assistant|><think>\n');
+  assert.is(closedThought('<|Assistant|>', { reasoningEffort: 'none' }, dialect), '<|Assistant|>');
 });
 
 test('a template without a mark of its own is read in the common form', () => {

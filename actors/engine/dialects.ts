@@ -6,6 +6,9 @@
  * The forms that every reader knows come after those of the family: the engine writes them itself where an answer is gone
  * on with from its text, and small models mix them up.
  */
+import { type CallForm, commonForm } from '../../protocol/call-form.ts';
+import { forms } from './dialects.forms.ts';
+import type { EngineJob } from './engine.ts';
 import type { Opening } from './openings.ts';
 import { functionReader, glmTags, invokeTags, seedTags, taggedReader } from './tool-call-text.functions.ts';
 import { pythonReader } from './tool-call-text.python.ts';
@@ -52,6 +55,8 @@ export interface Dialect {
   readonly showsControl: boolean;
   /** Control tokens that may stand around calls and answers, and are never text. */
   readonly marks: readonly string[];
+  /** How its calls are written where a grammar leads the answer. */
+  readonly calls: CallForm;
 }
 
 const everywhere: readonly Opening[] = [
@@ -67,6 +72,7 @@ export const common: Dialect = {
   bare: bareReader,
   showsControl: false,
   marks: [],
+  calls: commonForm,
 };
 
 const deepseekSection = {
@@ -260,9 +266,10 @@ export function dialectOf({ template, toolFormat = null, architecture = null }: 
   const byTemplate = bySign ?? (template?.includes(toolCallOpening) === true ? 'common' : undefined);
   const byFamily = architectures.find(([pattern]) => pattern.test(architecture ?? ''))?.[1];
   const dialect = dialects[byTemplate ?? byFormat ?? byFamily ?? 'common'];
-  if (template === null || template.includes(dialect.thought[0])) return dialect;
-  const thought = thoughts.find(([open, close]) => template.includes(open) || template.includes(close));
-  return thought === undefined ? dialect : { ...dialect, thought };
+  const isOwn = template === null || template.includes(dialect.thought[0]);
+  const named = isOwn ? null : thoughts.find(([open, close]) => template.includes(open) || template.includes(close));
+  const thought = named ?? dialect.thought;
+  return { ...dialect, thought, calls: { ...forms[dialect.name], thought } };
 }
 
 const nameOf = (format: string): DialectName | undefined =>
@@ -280,6 +287,12 @@ function taggedCallReader(tools: ToolsOffered): CallReader {
     inner ??= text.trimStart().startsWith('{') ? bareReader(tools) : pythonReader(tools, []);
     return inner(text, ended);
   };
+}
+
+/** Some templates open a thought whatever they are asked: for a job that wants none, it is over before it begins. */
+export function closedThought(prompt: string, job: Pick<EngineJob, 'reasoningEffort'>, dialect: Dialect): string {
+  const isUnwanted = job.reasoningEffort?.toLowerCase() === 'none' && startsInThought(prompt, dialect);
+  return isUnwanted ? `${prompt.trimEnd()}\n\n${dialect.thought[1]}${dialect.calls.afterThought || '\n\n'}` : prompt;
 }
 
 const functionMark = '<function=';

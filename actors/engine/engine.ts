@@ -65,6 +65,21 @@ export interface EngineInfo {
   readonly gpu: string;
 }
 
+/** What the engine's libraries find before anything is loaded. */
+export interface MachineFacts {
+  /** Of llama.cpp. */
+  readonly release: string;
+  /** `cuda`, `vulkan`, `metal`; '' = none. */
+  readonly gpu: string;
+  readonly gpuNames: readonly string[];
+  readonly vram: { readonly totalBytes: number; readonly freeBytes: number };
+  readonly ram: { readonly totalBytes: number; readonly freeBytes: number };
+  /** Of main memory, set by control groups; null = none. */
+  readonly limit: { readonly totalBytes: number; readonly freeBytes: number } | null;
+  /** What of the model would be loaded now, or why nothing of it; null when none was asked for. */
+  readonly fit: { readonly ok: boolean; readonly message: string } | null;
+}
+
 export interface Sampling {
   readonly temperature?: number | undefined;
   readonly topP?: number | undefined;

@@ -107,7 +107,7 @@ test('a wish is refused only if its least does not fit with any number of layers
   );
 });
 
-test('slots are given up before the length of the context, and that before layers (F3)', () => {
+test('slots are given up before the length of the context, and that before layers (F3, G6)', () => {
   fc.assert(
     fc.property(anyCase, ({ model, wish, budget }) => {
       const { found } = searched(model, wish, budget);

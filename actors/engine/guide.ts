@@ -10,6 +10,8 @@ import {
   type Token,
 } from 'node-llama-cpp';
 import { answerGrammar } from '../../protocol/answer-grammar.ts';
+import { formToGoOnIn } from './continuation.ts';
+import { common, type Dialect } from './dialects.ts';
 import { EngineError, type EngineJob } from './engine.ts';
 
 export interface Guide {
@@ -22,7 +24,7 @@ export interface Guide {
 /** Grammars of the last jobs: a caller that asks for a form once mostly asks for it again. */
 const keptMax = 32;
 
-export type Guides = (job: EngineJob, startsInThought: boolean) => Promise<Guide | null>;
+export type Guides = (job: EngineJob, startsInThought: boolean, dialect?: Dialect) => Promise<Guide | null>;
 
 /** Null for a job whose answer is free. */
 export function openGuides(llama: Llama, model: LlamaModel): Guides {
@@ -44,9 +46,10 @@ export function openGuides(llama: Llama, model: LlamaModel): Guides {
     return grammar;
   };
 
-  return async (job, startsInThought) => {
+  return async (job, startsInThought, dialect = common) => {
     const mayThink = job.reasoningEffort?.toLowerCase() === 'none' ? 'none' : 'may';
-    const form = answerGrammar(job, startsInThought ? 'open' : mayThink);
+    const written = job.resume === undefined ? dialect.calls : formToGoOnIn(job.resume, dialect);
+    const form = answerGrammar(job, startsInThought ? 'open' : mayThink, written);
     if (!form.ok) throw new EngineError('invalid_request', `${form.param} ${form.why}`);
     if (form.text === null) return null;
     const grammar = await grammarOf(form.text);

@@ -36,11 +36,11 @@ export function unreadable(written: string): EngineError {
   return new EngineError('malformed_tool_call', why);
 }
 
-const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
+export const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
   new Set(tools.flatMap(({ function: fn }) => (isRecord(fn) && typeof fn.name === 'string' ? [fn.name] : [])));
 
 /** The types that the schemas of a job's tools name for a parameter. */
-function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
+export function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
   return (tool: string, parameter: string): readonly string[] | null => {
     for (const { function: fn } of tools) {
       if (!isRecord(fn) || fn.name !== tool || !isRecord(fn.parameters)) continue;

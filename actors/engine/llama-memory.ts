@@ -8,8 +8,7 @@ import {
   type Llama,
   readGgufFileInfo,
 } from 'node-llama-cpp';
-import type { MemoryChoice } from './engine.ts';
-import { EngineError } from './engine.ts';
+import { EngineError, type EngineOptions, memoryChoiceDefault } from './engine.ts';
 import type { Budget, Bytes, CacheType, Plan, Wish } from './fit.ts';
 import { memoryLimit } from './memory-limit.ts';
 
@@ -64,12 +63,25 @@ export async function budgetOf(llama: Llama): Promise<Budget> {
 /** Of one who wants no check. */
 export const boundless: Budget = { ram: Number.MAX_VALUE, vram: Number.MAX_VALUE, unified: 0 };
 
+/** A model below this is so small that threads only wait for each other, and that a GPU is not worth waking. */
+export const tinyBytes = 64 * 2 ** 20;
+/** Without a wish, no more than this: a model trained on a million tokens would take all memory for its cache. */
+const contextSizeDefault = 8192;
+
+/** null: as many as fit. */
+export const gpuLayersOf = ({ gpuLayers }: EngineOptions, bytes: number): number | null =>
+  gpuLayers ?? (bytes < tinyBytes ? 0 : null);
+
+/** `bytes`: of the model's file. */
 export function wishOf(
-  { contextSize, slots, gpuLayers }: { contextSize: number; slots: number; gpuLayers: number | null },
-  { insights, layers }: ModelFacts,
+  options: EngineOptions,
+  { insights, layers, contextSizeMax }: ModelFacts,
+  bytes: number,
   hasGpu: boolean,
-  { check, contextSizeMin, cacheType }: MemoryChoice,
 ): Wish {
+  const { check, contextSizeMin, cacheType } = options.memory ?? memoryChoiceDefault;
+  const gpuLayers = gpuLayersOf(options, bytes);
+  const contextSize = Math.min(options.contextSize ?? contextSizeDefault, contextSizeMax);
   const most = hasGpu ? Math.min(layers, gpuLayers ?? layers) : 0;
   // Values that are not kept exactly need an attention that some models have not.
   const coarse = insights.flashAttentionSupported;
@@ -77,7 +89,7 @@ export function wishOf(
   return {
     contextSize,
     contextSizeMin: check ? Math.min(contextSize, contextSizeMin) : contextSize,
-    slots,
+    slots: options.slots,
     gpuLayers: { min: gpuLayers === null ? 0 : most, max: most },
     cacheTypes: types,
   };

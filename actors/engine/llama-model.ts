@@ -12,7 +12,7 @@ import type { Feature } from '../../protocol/features.ts';
 import { chatTemplate } from './chat-template.ts';
 import { runChoices } from './choices.ts';
 import { writtenSoFar } from './continuation.ts';
-import { type Dialect, dialectOf, startsInThought } from './dialects.ts';
+import { closedThought, type Dialect, dialectOf, startsInThought } from './dialects.ts';
 import { type Embedder, useOf } from './embeddings.ts';
 import {
   EngineError,
@@ -27,7 +27,16 @@ import {
 import { type Bytes, stepDown } from './fit.ts';
 import { noShift, runJob } from './generation.ts';
 import { openGuides } from './guide.ts';
-import { boundless, budgetOf, isShortOfMemory, needs, readModelFacts, wishOf } from './llama-memory.ts';
+import {
+  boundless,
+  budgetOf,
+  gpuLayersOf,
+  isShortOfMemory,
+  needs,
+  readModelFacts,
+  tinyBytes,
+  wishOf,
+} from './llama-memory.ts';
 import { openPlan, warmUp } from './llama-open.ts';
 import { loadFitting } from './load-fitting.ts';
 import { readModelFile } from './model-file.ts';
@@ -40,10 +49,6 @@ export interface LoadedModel {
   close(): Promise<void>;
 }
 
-/** A model below this is so small that threads only wait for each other, and that a GPU is not worth waking. */
-const tinyBytes = 64 * 2 ** 20;
-/** Without a wish, no more than this: a model trained on a million tokens would take all memory for its cache. */
-const contextSizeDefault = 8192;
 const waitersMax = 256;
 
 export interface LoadHooks {
@@ -55,8 +60,7 @@ export interface LoadHooks {
 /** `failed`: what a process needed that ended while it loaded. */
 export async function loadModel(options: EngineOptions, failed: Bytes | null, hooks: LoadHooks): Promise<LoadedModel> {
   const file = await readModelFile(options.modelPath);
-  const tiny = file.bytes < tinyBytes;
-  const gpuLayers = options.gpuLayers ?? (tiny ? 0 : null);
+  const gpuLayers = gpuLayersOf(options, file.bytes);
   const llama = await getLlama({
     gpu: gpuLayers === 0 ? false : 'auto',
     build: 'never',
@@ -64,7 +68,8 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
     logLevel: LlamaLogLevel.error,
     ...(options.threads === null ? {} : { maxThreads: options.threads }),
   });
-  const threads = options.threads ?? (tiny ? 1 : Math.min(llama.cpuMathCores, availableParallelism()));
+  const threads =
+    options.threads ?? (file.bytes < tinyBytes ? 1 : Math.min(llama.cpuMathCores, availableParallelism()));
   const facts = await readModelFacts(llama, options.modelPath);
   const { metadata, architectureMetadata } = facts.file;
   const use = useOf(options.embeddings ?? 'auto', {
@@ -72,10 +77,9 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
     pooling: architectureMetadata.pooling_type,
   });
   const memory = options.memory ?? memoryChoiceDefault;
-  const contextSize = Math.min(options.contextSize ?? contextSizeDefault, facts.contextSizeMax);
   const budget = await budgetOf(llama);
   const opened = await loadFitting({
-    wish: wishOf({ contextSize, slots: options.slots, gpuLayers }, facts, llama.gpu !== false, memory),
+    wish: wishOf(options, facts, file.bytes, llama.gpu !== false),
     budget: memory.check ? (failed === null ? budget : stepDown(budget, failed)) : boundless,
     needOf: needs(facts, use),
     gpu: llama.gpu === false ? '' : llama.gpu,
@@ -117,6 +121,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
     bos: model.tokens.bosString,
     eos: model.tokens.eosString,
   });
+  const promptOf = (job: EngineJob): string => job.prompt ?? closedThought(template.render(job), job, dialect);
   const info: EngineInfo = {
     ...about,
     contextSize: context.contextSize,
@@ -130,7 +135,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
         if (embedder === null) throw new EngineError('unsupported_parameter', 'embeddings: this worker makes none');
         return embedder.embed(job.embed, hooks);
       }
-      const prompt = job.prompt ?? template.render(job);
+      const prompt = promptOf(job);
       const asked = tokenize(model, prompt);
       if (asked.length >= context.contextSize) {
         throw new EngineError(
@@ -142,7 +147,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
       const sequence = await slots.acquire(withSaid(model, prompt, asked, job.resume, dialect), hooks.signal);
       try {
         return await runChoices(job, hooks, async (choice, resume, heard) => {
-          const guide = await guides(choice, startsInThought(prompt, dialect));
+          const guide = await guides({ ...choice, resume }, startsInThought(prompt, dialect), dialect);
           const tokens = withSaid(model, prompt, asked, resume, dialect);
           return runJob(
             model,
@@ -161,7 +166,7 @@ export async function loadModel(options: EngineOptions, failed: Bytes | null, ho
         slots.release(sequence);
       }
     },
-    countTokens: job => tokenize(model, template.render(job)).length,
+    countTokens: job => tokenize(model, promptOf(job)).length,
     async close() {
       await embedder?.close();
       await context.dispose();

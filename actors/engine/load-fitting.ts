@@ -26,6 +26,16 @@ export interface Fitting<T> {
 
 const triesMax = 4;
 
+export type Planned = Pick<Fitting<unknown>, 'wish' | 'budget' | 'needOf' | 'gpu' | 'layers'>;
+
+/** The choice alone, in words. Nothing is loaded. */
+export async function planFitting(fitting: Planned): Promise<{ readonly ok: boolean; readonly message: string }> {
+  const { budget } = fitting;
+  const chosen = await searched(fitting, budget);
+  const message = chosen.ok ? said(fitting, chosen) : nothingFits(fitting, chosen.refused, budget);
+  return { ok: chosen.ok, message };
+}
+
 export async function loadFitting<T>(fitting: Fitting<T>): Promise<T> {
   let { budget } = fitting;
   for (let tries = 1; ; tries += 1) {
@@ -51,7 +61,7 @@ export async function loadFitting<T>(fitting: Fitting<T>): Promise<T> {
   }
 }
 
-async function searched<T>({ wish, needOf }: Fitting<T>, budget: Budget): Promise<Fit> {
+async function searched({ wish, needOf }: Planned, budget: Budget): Promise<Fit> {
   const search = fit(wish, budget);
   for (let step = search.next(); ; ) {
     if (step.done === true) return step.value;
@@ -60,24 +70,24 @@ async function searched<T>({ wish, needOf }: Fitting<T>, budget: Budget): Promis
 }
 
 /** What was chosen, and why not more. */
-function said<T>(fitting: Fitting<T>, { plan, need, refused }: Extract<Fit, { ok: true }>): string {
+function said(fitting: Planned, { plan, need, refused }: Extract<Fit, { ok: true }>): string {
   const what = `${planned(fitting, plan)}: ${amounts(fitting, need)}`;
   if (refused === null) return what;
   return `${what}; ${planned(fitting, refused.plan)} would need ${amounts(fitting, refused.need)}`;
 }
 
-function planned<T>({ gpu, layers }: Fitting<T>, { contextSize, slots, gpuLayers, cacheType }: Plan): string {
+function planned({ gpu, layers }: Planned, { contextSize, slots, gpuLayers, cacheType }: Plan): string {
   const where =
     gpu === '' || gpuLayers === 0 ? 'no layer on a GPU' : `${gpuLayers} of ${layers} layers on the GPU (${gpu})`;
   return `${where}, ${slots} ${slots === 1 ? 'slot' : 'slots'} of ${contextSize} tokens, cache ${cacheType}`;
 }
 
-function amounts<T>({ gpu, budget }: Fitting<T>, { ram, vram }: Bytes): string {
+function amounts({ gpu, budget }: Planned, { ram, vram }: Bytes): string {
   const main = `${gigabytes(ram)} of ${gigabytes(budget.ram)} GB free main memory`;
   return gpu === '' ? main : `${gigabytes(vram)} of ${gigabytes(budget.vram)} GB free GPU memory, ${main}`;
 }
 
-const nothingFits = <T>(fitting: Fitting<T>, { plan, need }: Refused, budget: Budget): string =>
+const nothingFits = (fitting: Planned, { plan, need }: Refused, budget: Budget): string =>
   `the model does not fit into memory: ${planned(fitting, plan)} needs ${amounts({ ...fitting, budget }, need)}. End other programs, ` +
   'choose a smaller quantization or model at the router (auxot-router models --fits GB), lower AUXOT_CTX_SIZE_MIN or set ' +
   'AUXOT_KV_CACHE_TYPE=auto here, or load it all the same with AUXOT_MEMORY_CHECK=off';

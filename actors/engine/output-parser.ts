@@ -334,6 +334,15 @@ function channelless({
     phase = 'answer';
   };
 
+  /** Of a mark that was being written when the answer was cut, more than what text may end with is no text. */
+  const cutMark = (): void => {
+    const begun = tagStart(
+      held,
+      openings.map(({ mark }) => mark),
+    );
+    if (begun >= markCharsMin) held = held.slice(0, held.length - begun).trimEnd();
+  };
+
   const run = (ended: boolean): Output[] => {
     while (step(ended)) {
       // Each step either takes text or changes phase, so this ends.
@@ -350,6 +359,7 @@ function channelless({
     },
     finish(cut = false) {
       if (cut && phase === 'call') cutCall();
+      if (cut && phase === 'answer') cutMark();
       return run(true);
     },
     get inThought() {
@@ -357,6 +367,8 @@ function channelless({
     },
   };
 }
+
+const markCharsMin = 4;
 
 /** Its mark is a control token, and no text. */
 const isControl = ({ isToken }: Opening): boolean => isToken === true;

@@ -9,8 +9,8 @@
  * S3. A connection that breaks in the middle of an answer is made again, and the answer goes on behind what was said.
  */
 import { answerGrammar } from '../../protocol/answer-grammar.ts';
-import { seedAfter, writtenSoFar } from './continuation.ts';
-import { type Dialect, startsInThought } from './dialects.ts';
+import { formToGoOnIn, seedAfter, writtenSoFar } from './continuation.ts';
+import { closedThought, type Dialect, startsInThought } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import { jobAnswer, unreadable } from './job-answer.ts';
 import { type Chunk, chunkOf } from './server-chunk.ts';
@@ -40,7 +40,7 @@ export async function preparePrompt(
   signal?: AbortSignal,
 ): Promise<ServerPrompt> {
   const { messages, images } = takeImages(job.messages, facts.mediaMarker);
-  const text = job.prompt ?? facts.template.render({ ...job, messages });
+  const text = job.prompt ?? closedThought(facts.template.render({ ...job, messages }), job, facts.dialect);
   if (images.length > 0) return { text, tokens: null, images };
   const tokens = await tokenize(http, text, false, signal);
   const [bos] = facts.bos;
@@ -238,7 +238,8 @@ function biases(given: Readonly<Record<string, number>>): (readonly [number, num
 
 function grammarOf(job: EngineJob, { text }: ServerPrompt, dialect: Dialect): string | null {
   const mayThink = job.reasoningEffort?.toLowerCase() === 'none' ? 'none' : 'may';
-  const form = answerGrammar(job, startsInThought(text, dialect) ? 'open' : mayThink);
+  const calls = job.resume === undefined ? dialect.calls : formToGoOnIn(job.resume, dialect);
+  const form = answerGrammar(job, startsInThought(text, dialect) ? 'open' : mayThink, calls);
   if (!form.ok) throw new EngineError('invalid_request', `${form.param} ${form.why}`);
   return form.text;
 }

@@ -29,8 +29,10 @@ export async function findModel(
   if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null };
   const found = resolve(registry.entries, name, quantization);
   if (!found.ok) {
-    const nearest = explain(found, { contextSize: 8192, slots: 1 }).problem;
-    const message = `the router wants ${JSON.stringify(name)} ${quantization ?? ''}, and here ${nearest}. Start this worker with --model-path, or give it the router's registry file (AUXOT_REGISTRY_FILE).`;
+    const problem = explain(found, { contextSize: 8192, slots: 1 }).problem;
+    const wanted = `${JSON.stringify(name)}${quantization ? ` in ${quantization}` : ''}`;
+    const hint = found.nearest === '' ? '' : ` The nearest is ${found.nearest}.`;
+    const message = `the router wants ${wanted}, and here ${problem}.${hint} Start this worker with --model-path, or give it the router's registry file (AUXOT_REGISTRY_FILE).`;
     throw new ModelError('hub_not_found', message);
   }
   const { entry } = found;

@@ -2,7 +2,7 @@
  * Which tools of the connected tools workers may be used, and which of them are offered to models.
  *
  * What stays true: with an allow-list, what it leaves out is not offered, not listed and not run, whoever asks. Without
- * one, tools can be called by those who name them, and models are offered none.
+ * one, tools can be called by those who name them, and models are offered none but those that their callers ask for.
  */
 import { builtinTools } from '../../protocol/builtin-tools.ts';
 import type { Offered } from '../../protocol/features.ts';
@@ -28,12 +28,17 @@ export function routerToolsFor(
   { allowed, roundsMax, callMs }: ToolsOptions,
   listed: readonly ListedTool[],
   features: Offered,
-): { routerTools?: RouterTools } {
-  const offered = toolsForModels(allowed, listed);
-  if (offered.length === 0) return {};
+): { routerTools?: RouterTools; hostedTools?: RouterTools } {
   const sees = features.some(set => set.includes('images'));
-  return { routerTools: { offered, roundsMax, callMs, ...(sees ? { seesImages: true } : {}) } };
+  const rules = { roundsMax, callMs, ...(sees ? { seesImages: true } : {}) };
+  const offered = toolsForModels(allowed, listed);
+  if (offered.length > 0) return { routerTools: { ...rules, offered } };
+  const hosted = listed.flatMap(({ name, definition }) => (hostable.has(name) && definition ? [definition] : []));
+  return hosted.length > 0 ? { hostedTools: { ...rules, offered: hosted } } : {};
 }
+
+/** What a Responses request can ask for by OpenAI's own names. */
+const hostable: ReadonlySet<string> = new Set(['web_search', 'code_executor']);
 
 /** `allowed`: names, names of MCP servers (for all of their tools), or beginnings with `*` at their end. */
 export function isToolAllowed(allowed: readonly string[], name: string): boolean {

@@ -3,6 +3,7 @@ import { refusalOf } from '../../machines/answer.ts';
 import type { WholeAnswer } from '../../machines/shown.ts';
 import { parseMessageRequest } from '../../protocol/anthropic-api.ts';
 import { featureMissing, featuresNeeded, featuresOffered, type Offered } from '../../protocol/features.ts';
+import type { RouterTools } from '../../protocol/job-events.tools.ts';
 import type { AnswerShape, JobRequest } from '../../protocol/job-events.ts';
 import { parseCompletionRequest } from '../../protocol/openai-api.completions.ts';
 import { parseEmbeddingRequest } from '../../protocol/openai-api.embeddings.ts';
@@ -40,6 +41,8 @@ export interface RequestBytes {
   readonly histories?: readonly JobHistory[];
   /** What connected workers can do; with none connected, whoever comes may do anything. */
   readonly offered?: Offered;
+  readonly routerTools?: RouterTools;
+  readonly hostedTools?: RouterTools;
 }
 
 export function readRequest(given: RequestBytes): ReadBody {
@@ -98,18 +101,20 @@ export function jobsNamedIn(body: unknown): string[] {
   return jobIds.filter(jobId => jobId !== null).slice(0, historiesMax);
 }
 
-function parse(body: unknown, { api, modelDefault, offered = [], histories = [] }: RequestBytes) {
+function parse(body: unknown, { api, modelDefault, offered = [], histories = [], ...tools }: RequestBytes) {
   const honours = featuresOffered(offered);
+  const lent = tools.routerTools?.offered ?? [];
+  const hosted = tools.hostedTools?.offered ?? [];
   switch (api) {
     case 'openai.chat':
-      return parseChatOrInput(body, { modelDefault, honours });
+      return parseChatOrInput(body, { modelDefault, honours, lent });
     case 'openai.completions':
       return parseCompletionRequest(body, { modelDefault, honours });
     case 'openai.embeddings':
       return parseEmbeddingRequest(body, { modelDefault, honours });
     case 'anthropic.messages':
-      return parseMessageRequest(body, { honours });
+      return parseMessageRequest(body, { honours, lent });
     case 'openai.responses':
-      return parseResponseRequest(body, { modelDefault, honours, histories: historiesOf(histories) });
+      return parseResponseRequest(body, { modelDefault, honours, histories: historiesOf(histories), lent, hosted });
   }
 }

@@ -30,14 +30,21 @@ export function toolDecision(job: Job, input: JobToolInput): Decision {
  */
 export function toolsFor(
   { request, answer }: { readonly request: JobRequest; readonly answer: AnswerShape },
-  tools: RouterTools | undefined,
+  { routerTools, hostedTools }: { readonly routerTools?: RouterTools; readonly hostedTools?: RouterTools },
 ): RouterTools | null {
   const { choices = 1, prompt, toolChoice } = request;
+  const tools = routerTools ?? askedFor(answer, hostedTools);
   if (tools === undefined || answer.api === 'openai.completions' || answer.api === 'openai.embeddings') return null;
   if (prompt !== undefined || choices > 1 || toolChoice === 'none') return null;
   const theirs = new Set((request.tools ?? []).map(nameOf));
   const offered = tools.offered.filter(({ name }) => !theirs.has(name));
   return offered.length === 0 ? null : { ...tools, offered };
+}
+
+/** Of those that are not offered to everybody. */
+function askedFor(answer: AnswerShape, tools: RouterTools | undefined): RouterTools | undefined {
+  const { hosted = {} } = answer.api === 'openai.responses' ? answer : {};
+  return tools && { ...tools, offered: tools.offered.filter(({ name }) => Object.hasOwn(hosted, name)) };
 }
 
 export function sendTool(job: Job, params: Extract<ToolAction, { type: 'sendTool' }>['params']): Effect[] {

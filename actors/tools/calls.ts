@@ -136,7 +136,7 @@ export function openCalls(options: CallsOptions): Calls {
   };
 
   /** Says the end of a call that is to stop, at once if it waits, else when its tool has stopped or did not in time. */
-  const stop = (call: Running, code: 'timeout' | 'cancelled', message: string): void => {
+  const stop = (call: Running, code: 'timeout' | 'cancelled' | 'worker_stopping', message: string): void => {
     if (call.abort.signal.aborted) return;
     call.abort.abort(new ToolError(code, message));
     const at = queue.indexOf(call);
@@ -220,7 +220,9 @@ export function openCalls(options: CallsOptions): Calls {
       closed = true;
     },
     cancelAll() {
-      for (const call of [...calls.values()]) stop(call, 'cancelled', 'this tools worker is stopping');
+      // What only waited may be sent elsewhere.
+      for (const call of [...calls.values()])
+        stop(call, call.begun ? 'cancelled' : 'worker_stopping', 'this tools worker is stopping');
     },
     get running() {
       return busy;

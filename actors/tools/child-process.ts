@@ -2,9 +2,10 @@
  * Processes of tools, each the head of a process group, so that it ends with all that it started.
  *
  * What stays true: a child sees exactly the environment it is given; `end` leaves nothing of its group behind, also when
- * the head is gone already; when this program exits, no group outlives it.
+ * the head is gone already; when this program ends, also by SIGKILL, no group outlives it (group-watchdog.ts).
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { GroupWatchdog } from './group-watchdog.ts';
 
 export interface ChildOptions {
   readonly command: string;
@@ -21,14 +22,14 @@ export interface Child {
   end(graceMs: number): Promise<void>;
 }
 
-const groups = new Set<number>();
+const watchdog = new GroupWatchdog();
 let watched = false;
 
 export function startChild({ command, args, env, cwd }: ChildOptions): Child {
   if (!watched) {
     watched = true;
     process.on('exit', () => {
-      for (const pid of groups) kill(pid, 'SIGKILL');
+      for (const pid of watchdog.groups) kill(pid, 'SIGKILL');
     });
   }
   const child = spawn(command, args, {
@@ -39,7 +40,7 @@ export function startChild({ command, args, env, cwd }: ChildOptions): Child {
     windowsHide: true,
   });
   const { pid } = child;
-  if (pid !== undefined) groups.add(pid);
+  if (pid !== undefined) watchdog.watch(pid);
   let gone = false;
   const exit = new Promise<{ status: number | null; error: string | null }>(resolve => {
     child.once('error', error => {
@@ -64,7 +65,7 @@ export function startChild({ command, args, env, cwd }: ChildOptions): Child {
         await Promise.race([exit, new Promise(resolve => setTimeout(resolve, graceMs))]);
       }
       kill(pid, 'SIGKILL');
-      groups.delete(pid);
+      watchdog.release(pid);
       for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
     },
   };

@@ -79,6 +79,8 @@ const announcedCharsMax = 8 * 2 ** 20;
 export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
   const { tools, clock, diagnostics } = options;
   let stopping = false;
+  /** The tools as the last greeting said them. */
+  let greeted = '';
   let finish: (end: ToolsWorkerEnd) => void = () => undefined;
   const ended = new Promise<ToolsWorkerEnd>(resolve => {
     finish = resolve;
@@ -103,12 +105,14 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     heartbeatMs: options.heartbeatMs,
     hello: () => {
       const held = calls.held();
+      const greeting = capabilities(helloCharsMax);
+      greeted = JSON.stringify(greeting);
       return {
         type: 'hello',
         gpu_key: options.toolsKey,
         worker_type: 'tools',
         capabilities: { backend: '', model: '', ctx_size: 0 },
-        tools_capabilities: capabilities(helloCharsMax),
+        tools_capabilities: greeting,
         protocol_version: protocolVersion,
         instance_id: options.instanceId,
         ready: !stopping,
@@ -117,8 +121,11 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     },
     onOpen: (ack, version) => {
       diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version, tools: tools.names() });
-      if (ack.tools_policy !== undefined) applyPolicy(ack.tools_policy);
-      if (capabilities(helloCharsMax).definitions?.length !== tools.names().length) announce();
+      // What another router allowed holds no more.
+      if (ack.tools_policy === undefined) tools.restrict(null);
+      else applyPolicy(ack.tools_policy);
+      // What the greeting left out, and what came or went while it was on its way.
+      if (JSON.stringify(capabilities(announcedCharsMax)) !== greeted) announce();
       calls.resume();
       if (stopping && version === 2) link.send({ type: 'status', state: 'draining' });
     },

@@ -101,6 +101,12 @@ const drainMsMax = 10_000;
 const keepMs = 120_000;
 const statusMsMin = 1000;
 
+/** How much the policy asks for; what it leaves open is chosen here or by the engine. */
+export const wantedOf = (policy: Policy | null): { readonly contextSize: number | null; readonly slots: number } => ({
+  contextSize: policy !== null && policy.context_size > 0 ? policy.context_size : null,
+  slots: policy !== null && policy.max_parallelism > 0 ? policy.max_parallelism : slotsDefault,
+});
+
 export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   const { diagnostics, clock } = options;
   let engine: Engine | null = null;
@@ -188,12 +194,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       return false;
     }
     policy = next;
-    const asked: Wanted = {
-      model,
-      cli,
-      contextSize: next !== null && next.context_size > 0 ? next.context_size : null,
-      slots: next !== null && next.max_parallelism > 0 ? next.max_parallelism : slotsDefault,
-    };
+    const asked: Wanted = { model, cli, ...wantedOf(next) };
     if (wanted !== null && isSame(wanted, asked)) return true;
     wanted = asked;
     void changeEngine(asked);

@@ -222,7 +222,7 @@ test('reconnectInSeconds is the least wait', () => {
   assert.is(waitForDial(w), 5000);
 });
 
-test('a wrong key ends the link for ever, however the router says so', () => {
+test('a wrong key ends the link for ever, however the router says so (G3)', () => {
   const ways: ((w: ReturnType<typeof world>) => void)[] = [
     w => w.hear({ type: 'error', error: 'invalid GPU key', details: 'x' }),
     w => w.hear({ type: 'error', error: 'authentication failed' }),

@@ -24,6 +24,7 @@ import {
 } from '../../protocol/worker-frames.ts';
 import { type BackoffRange, backoffMs } from './backoff.ts';
 import type { Clock } from './clock.ts';
+import { isWrongKey } from './greet.ts';
 import type { Dial, Socket } from './socket.ts';
 
 export type LinkState = 'resting' | 'dialling' | 'greeting' | 'open' | 'parked' | 'stopped';
@@ -187,9 +188,7 @@ export function workerLink(options: LinkOptions): WorkerLink {
 
   const greeted = (frame: RouterFrame): void => {
     if (frame.type === 'error') {
-      // The reference refuses a key so, and closes without a code.
-      const wrongKey = /invalid gpu key|authentication failed/i.test(frame.error);
-      if (wrongKey) refuse(`the router refuses this worker's key: ${frame.error}`);
+      if (isWrongKey(frame.error)) refuse(`the router refuses this worker's key: ${frame.error}`);
       else lose(`the router refuses: ${frame.error}`);
       return;
     }

@@ -36,7 +36,7 @@ export const cliMutations: readonly Mutation[] = [
     old: 'this.#stops = stopStrings(job.stop ?? []);',
     now: 'this.#stops = stopStrings([]);',
     breaks: 'An answer goes on behind its stop string.',
-    suites: [whole],
+    suites: ['property-tests/cli-cursor.test.ts', whole],
   },
   {
     id: 'leftovers-left',

@@ -48,11 +48,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: `    webSocket.on('pong', () => front.workerSeen(workerId));\n`,
     now: '',
     breaks: 'A worker that answers pings counts as silent.',
-    suites: [
-      'property-tests/conformance.test.ts',
-      'property-tests/timing.test.ts',
-      'property-tests/worker-loss.test.ts',
-    ],
+    suites: ['property-tests/pings.test.ts', 'property-tests/conformance.test.ts'],
   },
   {
     id: 'epoch-not-compared',
@@ -60,7 +56,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: 'a.epoch - b.epoch || a.number - b.number;',
     now: 'a.number - b.number;',
     breaks: 'Positions of different epochs are compared by their numbers.',
-    suites: ['simulation', 'property-tests/resume.test.ts'],
+    suites: ['protocol/position.test.ts', 'simulation'],
   },
   {
     id: 'index-ignored',
@@ -68,7 +64,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: 'const number = Number(match[2]) + Number(match[3]);',
     now: 'const number = Number(match[2]);',
     breaks: 'A position within a batch is read as that of its first event.',
-    suites: ['property-tests/resume.test.ts', 'property-tests/follow.test.ts'],
+    suites: ['protocol/position.test.ts'],
   },
   {
     id: 'frames-of-cursor-ignored',

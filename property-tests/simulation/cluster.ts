@@ -9,12 +9,16 @@ import { CallerNode } from './caller-node.ts';
 import { VirtualClock } from './clock.ts';
 import { families } from './families.ts';
 import { Network } from './network.ts';
+import type { SimNode } from './node.ts';
 import type { Plan, PlannedAsk } from './plan.ts';
 import { hashText, type Random, seededRandom } from './random.ts';
 import { gpuKey, type RouterLife, RouterNode, type RouterTimes } from './router-node.ts';
 import { EmbeddedStore, StoreServer } from './store.ts';
 import { Tally } from './tally.ts';
 import { Timeline } from './timeline.ts';
+import { ToolBook } from './tool-truth.ts';
+import { ToolsNode } from './tools-node.ts';
+import { routerTools } from './tools-plan.ts';
 import { truthOf } from './truth.ts';
 import { WorkerNode } from './worker-node.ts';
 import { Writers } from './writers.ts';
@@ -58,6 +62,8 @@ export class Cluster {
   readonly routers: RouterNode[] = [];
   readonly workers: WorkerNode[] = [];
   readonly callers: CallerNode[] = [];
+  readonly toolsWorkers: ToolsNode[] = [];
+  readonly toolBook = new ToolBook();
   readonly rules: WorkerRules = workerRules(policy, 300_000);
   /** All lives of all routers. */
   readonly lives: RouterLife[] = [];
@@ -89,7 +95,7 @@ export class Cluster {
   #build(): void {
     const { shape } = this.plan;
     const { clock, random, network, store } = this;
-    const routerTimes: RouterTimes = { ...times, maxQueue: shape.maxQueue };
+    const routerTimes: RouterTimes = { ...times, maxQueue: shape.maxQueue, ...routerTools(shape) };
     for (let n = 0; n < shape.routers; n += 1) {
       this.routers.push(
         new RouterNode(`r${n + 1}`, {
@@ -125,6 +131,26 @@ export class Cluster {
         }),
       );
     }
+    this.#buildTools();
+  }
+
+  #buildTools(): void {
+    const { clock, random, network, routers } = this;
+    for (let n = 0; n < (this.plan.shape.tools ?? 0); n += 1) {
+      // Every router has one of its own; the others go where the balancer sends them.
+      const home = routers[n] ?? null;
+      const dialFrom = (node: SimNode) => network.dialFrom(node, 2, () => home ?? random.pick(routers) ?? null);
+      this.toolsWorkers.push(
+        new ToolsNode(`t${n + 1}`, {
+          clock,
+          random,
+          book: this.toolBook,
+          dialFrom,
+          diagnostics: who => this.#diagnostics(who),
+          wrong: what => this.wrong(what),
+        }),
+      );
+    }
   }
 
   newId(length: number): string {
@@ -152,6 +178,7 @@ export class Cluster {
     if (this.store instanceof StoreServer) await this.store.start();
     for (const router of this.routers) this.clock.after(0, null, () => router.start());
     for (const worker of this.workers) this.clock.after(this.random.between(0, 300), null, () => worker.start());
+    for (const worker of this.toolsWorkers) this.clock.after(this.random.between(0, 300), null, () => worker.start());
   }
 
   liveRouters(): RouterNode[] {
@@ -290,7 +317,7 @@ export class Cluster {
     return router.node === node && this.killRouter(router, false);
   }
 
-  killWorker(worker: WorkerNode, silently: boolean): boolean {
+  killWorker(worker: WorkerNode | ToolsNode, silently: boolean): boolean {
     const { node } = worker;
     if (!worker.kill()) return false;
     for (const wire of this.network.of(node)) wire.lose('worker', silently);

@@ -9,6 +9,7 @@ import {
   type GenerateHooks,
 } from '../../actors/engine/engine.ts';
 import type { SimNode } from './node.ts';
+import { callsDue } from './tool-truth.ts';
 import { callOf, historyWith, shapeOf, startOf, textOf, tokenAfter, tokensOf } from './truth.ts';
 
 export interface Pace {
@@ -19,7 +20,7 @@ export interface Pace {
 }
 
 export const promptOf = (messages: readonly Readonly<Record<string, unknown>>[]): string => {
-  const content = messages.at(-1)?.content;
+  const content = messages.findLast(({ role }) => role === 'user')?.content;
   if (typeof content === 'string') return content;
   return Array.isArray(content) ? content.map(part => String(part?.text ?? '')).join('') : '';
 };
@@ -34,6 +35,7 @@ export class SimEngine implements Engine {
   readonly #info: EngineInfo;
   readonly #changed: (state: EngineState) => void;
   readonly #tooMany: (active: number) => void;
+  readonly #wrong: (what: string) => void;
   readonly #jobs = new Set<() => void>();
 
   constructor(
@@ -42,12 +44,14 @@ export class SimEngine implements Engine {
     pace: Pace,
     changed: (state: EngineState) => void,
     tooMany: (active: number) => void,
+    wrong: (what: string) => void = () => undefined,
   ) {
     this.#node = node;
     this.#info = info;
     this.pace = pace;
     this.#changed = changed;
     this.#tooMany = tooMany;
+    this.#wrong = wrong;
   }
 
   load(): Promise<EngineInfo> {
@@ -65,6 +69,7 @@ export class SimEngine implements Engine {
   generate(job: EngineJob, { signal, onProgress, onPiece }: GenerateHooks): Promise<EngineResult> {
     const prompt = promptOf(job.messages);
     const shape = shapeOf(prompt);
+    const called = callsDue(job.messages, job.tools, this.#wrong);
     const tokensMax = Math.min(shape.tokens, job.maxTokens ?? Number.POSITIVE_INFINITY);
     const startedAt = this.#node.now();
     const said = { text: job.resume?.text ?? '', reasoning: job.resume?.reasoning ?? '' };
@@ -105,7 +110,7 @@ export class SimEngine implements Engine {
           over();
           return reject(new EngineError(code, 'the simulated engine fails'));
         }
-        if (count >= tokensMax) return finish();
+        if (count >= tokensMax || called.length > 0) return finish();
         // Sometimes two tokens make a piece.
         const pieces = count + 1 < tokensMax && count + 1 !== shape.thought && (history & 3) === 0 ? 2 : 1;
         const kind = count < shape.thought ? 'reasoning' : 'text';
@@ -123,13 +128,14 @@ export class SimEngine implements Engine {
       };
       const finish = (): void => {
         over();
-        const cut = count < shape.tokens;
+        const cut = count < shape.tokens && called.length === 0;
         const call = shape.calls && !cut ? callOf(history) : null;
+        const calls = call === null ? called : [{ id: 'call_1', ...call }];
         resolve({
-          finishReason: cut ? 'length' : call === null ? 'stop' : 'tool_calls',
+          finishReason: cut ? 'length' : calls.length === 0 ? 'stop' : 'tool_calls',
           usage: { input: 5, cached: 2, output: count, reasoning: Math.min(count, shape.thought) },
           ...said,
-          toolCalls: call === null ? [] : [{ id: 'call_1', ...call }],
+          toolCalls: [...calls],
           durationMs: Math.max(0, this.#node.now() - startedAt),
         });
       };

@@ -3,6 +3,7 @@ import type { CallerNode } from './caller-node.ts';
 import type { Cluster } from './cluster.ts';
 import type { PlannedFault } from './plan.ts';
 import { EmbeddedStore, StoreServer } from './store.ts';
+import { injectTool } from './tools-faults.ts';
 
 const at = <T>(list: readonly T[], pick: number): T | undefined => list[Math.floor(pick * list.length)];
 
@@ -13,6 +14,7 @@ const jumpsMs = [-3_600_000, -5_000, -200, 300, 7_000, 3_600_000];
 
 export function inject(cluster: Cluster, { kind, pick }: PlannedFault): void {
   const { clock, network, tally, timeline, store } = cluster;
+  if (injectTool(cluster, { at: 0, kind, pick })) return;
   const [who, how, more] = pick;
   const hit = (what: string): void => {
     tally.fault(kind as Parameters<typeof tally.fault>[0], clock.now);

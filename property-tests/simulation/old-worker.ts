@@ -85,7 +85,12 @@ export class OldWorker {
     node.after(heartbeatMs, beat);
   }
 
-  #run(frame: { job_id: string; messages: Record<string, unknown>[]; max_tokens?: number }): void {
+  #run(frame: {
+    job_id: string;
+    messages: Record<string, unknown>[];
+    tools?: Record<string, unknown>[];
+    max_tokens?: number;
+  }): void {
     const { job_id } = frame;
     if (this.#jobs.has(job_id)) return;
     const abort = new AbortController();
@@ -100,34 +105,36 @@ export class OldWorker {
       onPiece: ({ kind, text }: { kind: string; text: string }) =>
         say({ type: 'token', job_id, token: text, ...(kind === 'reasoning' ? { reasoning: true } : {}) }),
     };
-    this.#parts.engine.generate({ messages: frame.messages, maxTokens: frame.max_tokens }, hooks).then(
-      ({ text, reasoning, usage, toolCalls }) => {
-        say({
-          type: 'complete',
-          job_id,
-          full_response: text,
-          ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
-          duration_ms: 5,
-          cache_tokens: usage.cached,
-          input_tokens: usage.input,
-          output_tokens: usage.output,
-          ...(toolCalls.length === 0
-            ? {}
-            : {
-                tool_calls: toolCalls.map(({ id, name, arguments: args }) => ({
-                  id,
-                  type: 'function',
-                  function: { name, arguments: args },
-                })),
-              }),
-        });
-        if (this.#jobs.get(job_id) === abort) this.#jobs.delete(job_id);
-      },
-      () => {
-        // After `cancel` it says nothing; a failure of its own it tells.
-        if (!abort.signal.aborted) say({ type: 'error', job_id, error: 'the engine failed' });
-        if (this.#jobs.get(job_id) === abort) this.#jobs.delete(job_id);
-      },
-    );
+    this.#parts.engine
+      .generate({ messages: frame.messages, tools: frame.tools, maxTokens: frame.max_tokens }, hooks)
+      .then(
+        ({ text, reasoning, usage, toolCalls }) => {
+          say({
+            type: 'complete',
+            job_id,
+            full_response: text,
+            ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+            duration_ms: 5,
+            cache_tokens: usage.cached,
+            input_tokens: usage.input,
+            output_tokens: usage.output,
+            ...(toolCalls.length === 0
+              ? {}
+              : {
+                  tool_calls: toolCalls.map(({ id, name, arguments: args }) => ({
+                    id,
+                    type: 'function',
+                    function: { name, arguments: args },
+                  })),
+                }),
+          });
+          if (this.#jobs.get(job_id) === abort) this.#jobs.delete(job_id);
+        },
+        () => {
+          // After `cancel` it says nothing; a failure of its own it tells.
+          if (!abort.signal.aborted) say({ type: 'error', job_id, error: 'the engine failed' });
+          if (this.#jobs.get(job_id) === abort) this.#jobs.delete(job_id);
+        },
+      );
   }
 }

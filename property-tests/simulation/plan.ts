@@ -5,6 +5,7 @@
 import { families } from './families.ts';
 import { type Random, seededRandom } from './random.ts';
 import type { DelayKind, FaultKind } from './tally.ts';
+import { withTools } from './tools-plan.ts';
 
 export interface Shape {
   /** `embedded`: one router with the store inside. `shared`: routers around a store server. */
@@ -14,6 +15,8 @@ export interface Shape {
   readonly workers: readonly { readonly version: 1 | 2; readonly slots: number; readonly modelFile: string }[];
   readonly copies: boolean;
   readonly maxQueue: number;
+  /** Tools workers; absent: none, and nobody's model calls tools of the router. */
+  readonly tools?: number;
 }
 
 export interface PlannedAsk {
@@ -96,6 +99,8 @@ export interface PlanOptions {
 }
 
 const worldMs = 60_000;
+/** In one world of seven there are tools workers. */
+export const hasTools = (seed: number): boolean => seed % 7 === 4;
 
 export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan {
   const random = seededRandom(seed);
@@ -125,7 +130,8 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
     const found = weighed(kinds, random);
     if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });
   }
-  return { seed, mood, shape, asks, faults, calmAt: worldMs };
+  const plan = { seed, mood, shape, asks, faults, calmAt: worldMs };
+  return hasTools(seed) ? withTools(plan, rate) : plan;
 }
 
 const fits = (kind: string, { store: where }: Shape): boolean =>

@@ -9,6 +9,7 @@ import type { Store } from '../../actors/log/job-log.ts';
 import { StoredRequestKeys } from '../../actors/log/request-keys.ts';
 import { Front } from '../../actors/router/front.ts';
 import type { Clock, WorkerPort } from '../../actors/router/ports.ts';
+import type { ToolsOptions } from '../../actors/router/tool-offer.ts';
 import type { WorkerRules } from '../../actors/shard/workers.ts';
 import type { VirtualClock } from './clock.ts';
 import type { Listener } from './network.ts';
@@ -24,6 +25,8 @@ export interface RouterTimes {
   readonly keepAliveMs: number;
   readonly pingMs: number;
   readonly silentMs: number;
+  /** Where there are tools workers. */
+  readonly tools?: ToolsOptions;
 }
 
 export interface RouterParts {

@@ -30,6 +30,10 @@ export const faultKinds = [
   'caller cut off',
   'caller stopped reading',
   'request malformed',
+  'tools worker killed',
+  'tools worker frozen',
+  'tools worker stopped',
+  'tool result nonsense',
 ] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -40,6 +44,7 @@ export const delayKinds = [
   'disk slow',
   'shard slow',
   'worker slow',
+  'tools slow',
 ] as const;
 export type DelayKind = (typeof delayKinds)[number];
 

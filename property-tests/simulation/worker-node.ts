@@ -67,7 +67,7 @@ export class WorkerNode {
       features: [],
     };
     if (version === 1) {
-      this.engine = new SimEngine(node, info, this.pace, () => undefined, tooMany);
+      this.engine = new SimEngine(node, info, this.pace, () => undefined, tooMany, wrong);
       new OldWorker({ node, dial, engine: this.engine, slots, gpuKey }).start();
       return;
     }
@@ -82,7 +82,7 @@ export class WorkerNode {
       redial: { msMin: 2000, msMax: 60_000 },
       jobMsMax: 300_000,
       openEngine: (options, { onState }) => {
-        this.engine = new SimEngine(node, { ...info, slots: options.slots }, this.pace, onState, tooMany);
+        this.engine = new SimEngine(node, { ...info, slots: options.slots }, this.pace, onState, tooMany, wrong);
         return this.engine;
       },
       dial,

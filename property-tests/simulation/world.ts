@@ -8,6 +8,7 @@ import { inject } from './faults.ts';
 import { installClock, realNow } from './globals.ts';
 import { judgeCallers } from './judge-callers.ts';
 import { judgeLogs } from './judge-logs.ts';
+import { judgeTools, judgeToolsLoad, toolsAway } from './judge-tools.ts';
 import type { Plan } from './plan.ts';
 import { StoreServer } from './store.ts';
 import type { DelayKind, FaultKind } from './tally.ts';
@@ -77,9 +78,11 @@ async function live(cluster: Cluster): Promise<void> {
   await untilQuiet(cluster, calmAt);
   await probe(cluster);
   judgeLoad(cluster);
+  judgeToolsLoad(cluster);
   // Time goes on while the store is read: what it was told last may be on its way to its file.
   const [jobs] = await Promise.all([judgeLogs(cluster, calmAt), clock.runUntil(clock.now + 5000)]);
   judgeCallers(cluster, jobs);
+  judgeTools(cluster, jobs);
   if (cluster.found === null) await endAll(cluster);
   if (cluster.found !== null) throw cluster.found;
 }
@@ -98,6 +101,11 @@ function calmDown(cluster: Cluster): void {
     worker.pace.tokenMs = worker.usualTokenMs;
     worker.pace.failWith = null;
   }
+  for (const worker of cluster.toolsWorkers) {
+    worker.node.thaw();
+    worker.callMs = worker.usualCallMs;
+    worker.nonsense = 0;
+  }
   for (const caller of cluster.callers) if (caller.waits && caller.slow) caller.drain(false);
 }
 
@@ -108,7 +116,10 @@ async function untilQuiet(cluster: Cluster, calmAt: number): Promise<void> {
   while (clock.now < calmAt + calmMsMax) {
     await clock.runUntil(clock.now + 1000);
     const busy = cluster.callers.some(({ waits }) => waits) || cluster.routers.some(({ life }) => isBusy(life?.front));
-    const away = cluster.routers.some(({ listening }) => !listening) || free(cluster) !== cluster.workers.length;
+    const away =
+      cluster.routers.some(({ listening }) => !listening) ||
+      free(cluster) !== cluster.workers.length ||
+      toolsAway(cluster);
     const unnoticed = [...cluster.network.wires].some(({ isDead }) => isDead);
     if (!busy && !away && !unnoticed) return;
   }
@@ -134,7 +145,7 @@ async function probe(cluster: Cluster): Promise<void> {
       at: 0,
       family: n,
       streamed: n < probes / 2,
-      prompt: `probe${plan.seed}.${n}`,
+      prompt: `probe${plan.seed}.${n}${n === 3 && plan.shape.tools !== undefined ? ' #calls' : ''}`,
       tokensMax: Number.POSITIVE_INFINITY,
       keepMs: 0,
       keyed: n === 1,
@@ -175,12 +186,15 @@ function judgeLoad(cluster: Cluster): void {
 }
 
 const connections = ({ routers }: Cluster): number =>
-  routers.reduce((sum, { life }) => sum + (life?.front.health().workers ?? 0), 0);
+  routers.reduce((sum, { life }) => {
+    const { workers = 0, toolsWorkers = 0 } = life?.front.health() ?? {};
+    return sum + workers + toolsWorkers;
+  }, 0);
 
 /** Routers stop in order; nothing of them is left, no machine and no timer. */
 async function endAll(cluster: Cluster): Promise<void> {
   const { clock } = cluster;
-  for (const worker of cluster.workers) cluster.killWorker(worker, false);
+  for (const worker of [...cluster.workers, ...cluster.toolsWorkers]) cluster.killWorker(worker, false);
   // Of a machine that vanished with its process, nobody tells: silence is all there is.
   for (let n = 0; n < 12 && connections(cluster) > 0; n += 1) await clock.runUntil(clock.now + 2000);
   for (const { life, name } of cluster.routers)
