@@ -16,6 +16,7 @@ import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
 import { loggedDial } from '../actors/worker/frame-log.ts';
 import { type CliWanted, type EngineEvents, gpuWorker } from '../actors/worker/gpu-worker.ts';
+import { serveHealth } from '../actors/worker/health.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { toolFormatOf } from '../registry/query.ts';
@@ -88,6 +89,10 @@ async function main(args: readonly string[]): Promise<number> {
     random: Math.random,
     diagnostics,
   });
+  if (config.healthPort !== null) {
+    const health = await serveHealth({ port: config.healthPort, version: programVersion(), look: worker.look });
+    diagnostics.info('health is told', { url: `http://127.0.0.1:${health.port}/healthz` });
+  }
   worker.start();
   void stopSignal().then(signal => {
     diagnostics.info('worker stops: running jobs finish first', { signal });

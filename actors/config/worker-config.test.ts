@@ -40,6 +40,7 @@ test('the defaults are those of the reference', () => {
     heartbeatMs: 10_000,
     redial: { msMin: 2000, msMax: 60_000 },
     jobMsMax: 1_800_000,
+    healthPort: null,
     debug: 0,
     logLevel: 'info',
   });

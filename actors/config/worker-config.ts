@@ -44,6 +44,8 @@ export interface WorkerConfig {
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
+  /** Where it says on this machine whether it works; null: nowhere. */
+  readonly healthPort: number | null;
   /** 1: what happens on the line to the router; 2: and all that is said there. */
   readonly debug: 0 | 1 | 2;
   readonly logLevel: LogLevel;
@@ -66,6 +68,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     throw new ConfigError('AUXOT_RECONNECT_MAX_DELAY', null, 'shorter than AUXOT_RECONNECT_DELAY', fix);
   }
   const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
+  const healthPort = readInt(env, 'AUXOT_HEALTH_PORT', { fallback: 0, min: 0, max: 65_535 });
   const debug = debugLevel(flags);
   const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
   return {
@@ -92,6 +95,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
+    healthPort: healthPort === 0 ? null : healthPort,
     debug,
     logLevel: debug > 0 ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
@@ -149,6 +153,7 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_RECONNECT_DELAY      shortest wait before dialling again     (default 2s; a new router is dialled at once)
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
   AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
+  AUXOT_HEALTH_PORT          /healthz and /metrics at this port of 127.0.0.1 (default: none)
   AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
 
 What kind of worker this is, the router says. For a CLI worker (AUXOT_WORKER_TYPE=cli there) an agent program must be
