@@ -97,7 +97,12 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
         shards: config.shards,
-        rules: workerRules(workerPolicy(config), config.jobTimeoutMs, { redialMs: config.redialGraceMs }),
+        rules: workerRules(
+          workerPolicy(config),
+          config.jobTimeoutMs,
+          { redialMs: config.redialGraceMs },
+          config.allowedTools,
+        ),
         trouble: message => diagnostics.error(message),
       }),
     },

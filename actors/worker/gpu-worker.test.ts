@@ -300,7 +300,7 @@ test('a job of version 2: progress, numbered tokens with their ids, one complete
     send({ type: 'ack', ...about, seq: 2 });
   }));
 
-test('a job of version 1 carries version 1 fields only, and no empty tokens', () =>
+test('a job of version 1 carries version 1 fields only, and no empty tokens (weakness X2)', () =>
   inWorld(ack1, async ({ engines, lines, send, next }) => {
     await next('hello');
     await until(() => engines.length > 0, 'an engine');
