@@ -103,7 +103,25 @@ test('a wish is refused only if its least does not fit with any number of layers
       const couldBe = layers.some(gpuLayers => fitsInto(needOf(model, { ...least, gpuLayers }), budget));
       assert.is(found.ok, couldBe);
     }),
-    runs,
+    {
+      ...runs,
+      // Both memories are short: few layers do not fit beside the GPU, and many not onto it.
+      examples: [
+        [
+          {
+            model: { layers: 28, layerBytes: 325, restBytes: 287, tokenBytes: 0, bufferBytes: 372 },
+            budget: { ram: 1634, vram: 8497, unified: 0 },
+            wish: {
+              contextSize: 1,
+              contextSizeMin: 1,
+              slots: 1,
+              gpuLayers: { min: 0, max: 28 },
+              cacheTypes: ['q8_0'],
+            },
+          },
+        ],
+      ],
+    },
   );
 });
 
