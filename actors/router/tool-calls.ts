@@ -16,6 +16,7 @@
 import type { Effect, ToolInput, ToolOutcome, ToolsOffer } from '../../protocol/shard-messages.ts';
 import { serialiseFrame } from '../../protocol/worker-frames.ts';
 import type { Clock } from './ports.ts';
+import { isNoResult } from './route-frame.ts';
 import { callOfCaller, callOfJob, type DirectCall, directCallId, stateOf, type ToolCall } from './tool-call.ts';
 import type { ListedTool } from './tool-offer.ts';
 import { ToolStrangers } from './tool-strangers.ts';
@@ -158,10 +159,10 @@ export class ToolCalls {
     this.#parts.send(workerId, serialiseFrame(sent));
   }
 
-  /** A frame about a tool job from this worker. False: it is about none. */
+  /** A result of a tool job from this worker. False: it is none. */
   heard(workerId: string, callId: string, text: string): boolean {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined) return false;
+    if (worker === undefined || isNoResult(text)) return false;
     const call = this.#calls.get(callId);
     if (call === undefined || call.workerId !== workerId || call.state !== 'running') {
       if (worker.offer.protocol >= 2) this.#strangers.heard(workerId, callId);
