@@ -49,6 +49,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     retentionMs: config.logRetentionMs,
     // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
+    ...(config.store.kind === 'redis' ? { replicas: config.store.replicas } : {}),
   });
   const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
   const completions = new CompletionList(store, config.logRetentionMs);
@@ -96,7 +97,12 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       failed: reason => fail(new Error(reason)),
       shards: openShardPool({
         shards: config.shards,
-        rules: workerRules(workerPolicy(config), config.jobTimeoutMs, { redialMs: config.redialGraceMs }),
+        rules: workerRules(
+          workerPolicy(config),
+          config.jobTimeoutMs,
+          { redialMs: config.redialGraceMs },
+          config.allowedTools,
+        ),
         trouble: message => diagnostics.error(message),
       }),
     },

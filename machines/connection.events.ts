@@ -57,6 +57,8 @@ export interface ConnectionContext {
   readonly openedAt: number;
   readonly limits: ConnectionLimits;
   readonly policy: Policy;
+  /** What a tools worker may run; empty: everything. */
+  readonly toolsAllowed: readonly string[];
   readonly role: KeyRole;
   /** Agreed version of the worker protocol; 0 before the hello. */
   readonly protocol: number;
@@ -128,6 +130,7 @@ export interface ConnectionOpened {
   readonly workerId: string;
   readonly remote: string;
   readonly policy: Policy;
+  readonly toolsAllowed?: readonly string[];
   readonly limits: ConnectionLimits;
 }
 

@@ -58,13 +58,14 @@ interface Life {
 }
 
 /** Opens a connection and gives it commands, holding the invariants after each. */
-function live(commands: readonly ConnectionCommand[], wanted = policy): Life {
+function live(commands: readonly ConnectionCommand[], wanted = policy, toolsAllowed: readonly string[] = []): Life {
   const opening = {
     type: 'connection.opened',
     at: 0,
     workerId,
     remote: '10.0.0.7',
     policy: wanted,
+    toolsAllowed,
     limits: connectionLimits,
   } as const;
   const [connection, actions] = open(opening);
@@ -425,6 +426,18 @@ test('S10: slots are capped, never below one, and default to the policy', () => 
   assert.is(slots(-5), 2);
   assert.is(slots(0), 2);
   assert.is(slots(0, { ...policy, max_parallelism: 0 }), 1);
+});
+
+test('N14: a tools worker is told what it may run, and others are not', () => {
+  const ack = (workerType: 'tools' | undefined, allowed: readonly string[]) => {
+    const tools = { worker_type: workerType, tools_capabilities: { tools: ['look'] } };
+    const greeting = workerType === undefined ? hello(engine) : hello(engine, tools);
+    const [first] = frames(live([frame(greeting), judge('right')], policy, allowed).actions);
+    return first?.type === 'hello_ack' ? first.tools_policy : 'no hello_ack';
+  };
+  assert.equal(ack('tools', ['look', 'web_*']), { allowed_tools: ['look', 'web_*'], mcp_servers: [] });
+  assert.is(ack('tools', []), undefined, 'without a list everything may be called');
+  assert.is(ack(undefined, ['look']), undefined);
 });
 
 test('S9: a worker with another model serves under its own name, and people are told', () => {

@@ -56,6 +56,7 @@ const nowhere: ConnectionContext = {
   openedAt: 0,
   limits: connectionLimits,
   policy: { model_name: '', quantization: '', context_size: 0, max_parallelism: 1, capabilities: [] },
+  toolsAllowed: [],
   role: 'admin',
   protocol: 0,
   instance: null,
@@ -115,9 +116,11 @@ const greet = {
 
 const greetTools = {
   type: 'sendFrame',
-  params: ({ context: { workerId, protocol, limits } }: Given) => {
+  params: ({ context: { workerId, protocol, limits, toolsAllowed } }: Given) => {
     const two = protocol >= 2 ? { protocol_version: protocol, ack_interval_ms: limits.ackIntervalMs } : {};
-    return { frame: { type: 'hello_ack', success: true, gpu_id: workerId, ...two } as const };
+    const allowed = { tools_policy: { allowed_tools: [...toolsAllowed], mcp_servers: [] } };
+    const common = { success: true, gpu_id: workerId, ...(toolsAllowed.length === 0 ? {} : allowed) };
+    return { frame: { type: 'hello_ack', ...common, ...two } as const };
   },
 } as const;
 
@@ -168,6 +171,7 @@ export const connectionMachine = machine.createMachine({
           openedAt: input.at,
           changedAt: input.at,
           policy: input.policy,
+          toolsAllowed: input.toolsAllowed ?? [],
           limits: input.limits,
         },
   initial: 'awaitingHello',

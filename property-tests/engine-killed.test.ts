@@ -87,4 +87,38 @@ if (process.platform === 'linux') {
   });
 }
 
+if (process.platform === 'linux') {
+  test('a worker that is killed takes its engine with it: no memory stays taken (G8)', async () => {
+    const router = await startRouter({ AUXOT_MODEL: 'demo.gguf', AUXOT_CTX_SIZE: '2048' });
+    const worker = runProgram(
+      'worker',
+      ['--model-path', 'demo', '--router-url', router.wsUrl],
+      { AUXOT_GPU_KEY: gpuKey, AUXOT_THREADS: '1' },
+      router.dataDir,
+    );
+    try {
+      await waitUntil(() => /engine is ready/.test(worker.output()), 60_000, worker.output);
+      const engine = engineOf(worker.pid);
+      assert.ok(engine > 0);
+      worker.kill('SIGKILL');
+      await within(5000, worker.ended, 'the worker did not end');
+      await waitUntil(
+        () => !isAlive(engine),
+        5000,
+        () => `the engine ${engine} outlives its worker`,
+      );
+    } finally {
+      await router.stop();
+    }
+  });
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false; // ESRCH: there is none
+  }
+}
+
 test.run();

@@ -118,8 +118,8 @@ const callsOf = (calls: OpenAI.ChatCompletionMessageToolCall[] = []) =>
       : { name: call.type, arguments: null },
   );
 
-/** Four callers at once, each with the next case that nobody has taken yet: the worker has four slots. */
-async function runAll(ask: (client: OpenAI, golden: Golden) => Promise<Said>): Promise<void> {
+/** So many callers at once, each with the next case that nobody has taken yet. The worker has four slots. */
+async function runAll(callers: number, ask: (client: OpenAI, golden: Golden) => Promise<Said>): Promise<void> {
   const client = new OpenAI({ apiKey, baseURL: `${router.url}/v1`, maxRetries: 0, timeout: 60_000 });
   const wrong: string[] = [];
   let next = 0;
@@ -133,12 +133,12 @@ async function runAll(ask: (client: OpenAI, golden: Golden) => Promise<Said>): P
       }
     }
   };
-  await Promise.all([caller(), caller(), caller(), caller()]);
+  await Promise.all(Array.from({ length: callers }, caller));
   assert.is(wrong.join('\n'), '', `${wrong.length} of ${cases.length} differ`);
 }
 
-test('every golden case, streamed', () => runAll(streamed));
-test('every golden case, in one piece', () => runAll(whole));
+test('every golden case, streamed, eight callers on four slots', () => runAll(8, streamed));
+test('every golden case, in one piece, as many callers as slots', () => runAll(4, whole));
 
 test('a limit is kept, and told as such', async () => {
   const client = new OpenAI({ apiKey, baseURL: `${router.url}/v1`, maxRetries: 0 });

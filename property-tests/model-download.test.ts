@@ -41,7 +41,7 @@ async function inWorld(run: (hub: FakeHub, folder: string, registryFile: string)
   }
 }
 
-test('a worker stopped in the middle of a download ends in order, and the next one goes on and serves', () =>
+test('a model of an own registry, on router and worker: stopped in the middle of its download, the next worker goes on (G25)', () =>
   inWorld(async (hub, folder, AUXOT_REGISTRY_FILE) => {
     const router = await startRouter({ AUXOT_MODEL: 'small talker', AUXOT_REGISTRY_FILE });
     const env = {

@@ -62,7 +62,7 @@ test('N2: the next job is there within 20 ms of the end of the one before it', a
   worker.close();
 });
 
-test('N7: a caller that hangs up is known to the worker within a second, streaming or not, and the slot is free', async () => {
+test('N7, weakness X1: a caller that hangs up is known to the worker within a second, streaming or not, and the slot is free', async () => {
   const script: Script = ({ job_id }, worker) => worker.say({ type: 'token', job_id, token: 'begun' });
   const worker = await startWorker(router.wsUrl, { script });
   await offered(1);

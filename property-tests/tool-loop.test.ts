@@ -314,6 +314,26 @@ test('a call that was not begun is sent again; a round ends by its deadline', as
   assert.is(tools.worker.of('cancel').length, 1);
 });
 
+test('a frame about a call that is no result of it is ignored: a later version may have such', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['t']));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t']);
+  ask();
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['t', '{}']));
+  await clock.settle();
+  const [job] = tools.jobs;
+  tools.worker.say({ type: 'tool_of_tomorrow', job_id: job?.job_id, progress: 0.5 });
+  tools.worker.say({ progress: 0.5, job_id: job?.job_id, type: 'tool_of_tomorrow' });
+  tools.worker.say({ type: 'token', job_id: job?.job_id, token: 'x' });
+  await clock.settle();
+  assert.is(tools.worker.closed, null);
+  assert.is(gpu.jobs.length, 1);
+  tools.answer(job, { result: 'noon' });
+  await clock.settle();
+  assert.is(messagesOf(gpu).at(-1)?.content, 'noon');
+});
+
 test('a shard that dies in mid-round runs nothing twice', async () => {
   const { front, clock, ask, worker, shards } = openWorld(toolsOf(['t']));
   const gpu = await worker(1);

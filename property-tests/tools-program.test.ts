@@ -148,6 +148,30 @@ test('shell tools, MCP servers and the health page, each with the secrets that a
     rmSync(folder, { recursive: true, force: true });
   }));
 
+test('what a router allows in its greeting holds on that connection, and not on the next', () =>
+  withRouter(
+    2,
+    router =>
+      withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: toolsKey }, async program => {
+        await waitUntil(
+          () => router.frames.some(({ type }) => type === 'policy_reloaded'),
+          30_000,
+          () => program.output(),
+        );
+        router.send(job('j1', 'code_executor', { code: '1' }));
+        assert.is((await router.result('j1')).code, 'not_allowed');
+        router.drop();
+        await waitUntil(
+          () => router.frames.filter(({ type }) => type === 'hello').length === 2,
+          10_000,
+          () => 'no redial',
+        );
+        router.send(job('j2', 'code_executor', { code: '6 * 7' }));
+        assert.is(((await router.result('j2')).result as { return_value?: number }).return_value, 42);
+      }),
+    connection => (connection === 1 ? { tools_policy: { allowed_tools: ['web_*'], mcp_servers: [] } } : {}),
+  ));
+
 test('T12: cancel stops a call and is answered; a stop lets calls finish', () =>
   withRouter(2, router =>
     withTools(['--router-url', router.url], { AUXOT_TOOLS_KEY: toolsKey }, async program => {

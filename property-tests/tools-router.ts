@@ -20,7 +20,12 @@ export interface ToolsRouter {
   drop(): void;
 }
 
-export async function withRouter(version: 1 | 2, run: (router: ToolsRouter) => Promise<void>): Promise<void> {
+/** `ack`: more of what its `hello_ack` says, by the number of the connection. */
+export async function withRouter(
+  version: 1 | 2,
+  run: (router: ToolsRouter) => Promise<void>,
+  ack: (connection: number) => object = () => ({}),
+): Promise<void> {
   const server = new WebSocketServer({ port: 0, host: '127.0.0.1', path: '/ws' });
   await new Promise(resolve => server.once('listening', resolve));
   const frames: Frame[] = [];
@@ -36,7 +41,13 @@ export async function withRouter(version: 1 | 2, run: (router: ToolsRouter) => P
         connected.send(
           JSON.stringify(
             frame.gpu_key === toolsKey
-              ? { type: 'hello_ack', success: true, gpu_id: 'ab', ...(version === 2 ? { protocol_version: 2 } : {}) }
+              ? {
+                  type: 'hello_ack',
+                  success: true,
+                  gpu_id: 'ab',
+                  ...(version === 2 ? { protocol_version: 2 } : {}),
+                  ...ack(frames.filter(({ type }) => type === 'hello').length),
+                }
               : { type: 'error', error: 'authentication failed' },
           ),
         );

@@ -107,11 +107,11 @@ const policy = {
 };
 
 for (const version of [1, 2]) {
-  test(`a version ${version} router gets an answer of the demo model, and a good-bye`, () =>
+  test(`a version ${version} router gets an answer of the demo model and a good-bye, and the key shows nowhere (weakness X5)`, () =>
     withRouter(
       { type: 'hello_ack', success: true, gpu_id: 'ab', policy, ...(version === 2 ? { protocol_version: 2 } : {}) },
       async (url, complete, seen) => {
-        const worker = start(['--router-url', url, '--gpu-key', key, '--model-path', 'demo', '--debug']);
+        const worker = start(['--router-url', url, '--gpu-key', key, '--model-path', 'demo', '--debug=2']);
         await within(60_000, worker.child, Promise.race([complete, worker.exit]));
         const last = seen.frames.find(({ type }) => type === 'complete');
         assert.is(last?.full_response, "Hello! I am Auxot's tiny demo model. How can I help?", worker.out());

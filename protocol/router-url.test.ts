@@ -15,12 +15,12 @@ const normalised: [id: string, given: string, path: string, url: string | null][
   ['URL6', 'wss://auxot.example.com/custom/path', '/ws', 'wss://auxot.example.com/ws'],
   ['URL7', 'wss://auxot.example.com/ws/', '/ws', 'wss://auxot.example.com/ws'],
   ['URL8', 'auxot.example.com', '/ws/agent', 'wss://auxot.example.com/ws/agent'],
-  ['URL9', 'localhost:8080', '/ws', 'wss://localhost:8080/ws'],
+  ['URL9, better than the reference', 'localhost:8080', '/ws', 'ws://localhost:8080/ws'],
   ['URL10', 'wss://auxot.example.com/ws?debug=1', '/ws', 'wss://auxot.example.com/ws'],
   ['URL11', 'wss://auxot.example.com/ws#section', '/ws', 'wss://auxot.example.com/ws'],
   ['URL12', '', '/ws', null],
   ['URL13', '   ', '/ws', null],
-  ['an IPv6 address and a port', '[::1]:8080', '/ws', 'wss://[::1]:8080/ws'],
+  ['an IPv6 address and a port', '[2001:db8::1]:8080', '/ws', 'wss://[2001:db8::1]:8080/ws'],
   ['user and password', 'wss://user:pw@h:9/p', '/ws', 'wss://user:pw@h:9/ws'],
   ['the case of a host', 'wss://H.Example.COM', '/ws', 'wss://H.Example.COM/ws'],
   ['a default port is kept', 'https://h:443', '/ws', 'wss://h:443/ws'],
@@ -57,6 +57,29 @@ const bases: [id: string, url: string, base: string][] = [
 ];
 
 for (const [id, url, base] of bases) test(`${id}: the HTTP base of ${url}`, () => assert.is(httpBase(url), base));
+
+test('without a scheme, near routers are dialled without TLS; a path that ends in /ws is kept (weakness X6)', () => {
+  const url = (given: string): string | null => {
+    const result = routerUrl(given, '/ws');
+    return result.ok ? result.url : null;
+  };
+  for (const near of [
+    'LocalHost:8080',
+    '127.0.0.1',
+    '[::1]:1',
+    '10.1.2.3:80',
+    '192.168.0.9',
+    '172.31.0.1',
+    '[fd00::5]:9',
+  ])
+    assert.is(url(near), `ws://${near}/ws`);
+  for (const far of ['172.32.0.1', '11.0.0.1', '10.example.com', 'localhost.example.com', '8.8.8.8', '[2001:db8::1]'])
+    assert.is(url(far), `wss://${far}/ws`);
+  assert.is(url('wss://localhost:8443'), 'wss://localhost:8443/ws');
+  assert.is(url('https://proxy.example.com/auxot/ws/'), 'wss://proxy.example.com/auxot/ws');
+  assert.is(url('proxy.example.com/auxot/ws?x=1'), 'wss://proxy.example.com/auxot/ws');
+  assert.is(url('https://proxy.example.com/auxot/news'), 'wss://proxy.example.com/ws');
+});
 
 test('an error never shows a password', () => {
   const result = routerUrl('wss://user:secret@h:bad/ws', '/ws');

@@ -13,12 +13,15 @@ import {
 import { type LogLevel, logLevels } from './diagnostics.ts';
 import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
 import { type FlagKind, type Flags, UsageError } from './flags.ts';
+import { type LlamaServerConfig, readLlamaServerConfig } from './llama-server-config.ts';
 import { type ModelsConfig, readModelsConfig } from './models-config.ts';
 
 export const workerFlags = {
   'gpu-key': 'value',
   'router-url': 'value',
   'model-path': 'value',
+  'llama-server-path': 'value',
+  'mmproj-path': 'value',
   debug: 'optional',
   help: 'switch',
   version: 'switch',
@@ -30,6 +33,7 @@ export interface WorkerConfig {
   readonly gpuKey: string;
   /** A GGUF file; `demo` stands for the model that comes with the program. null: the model that the router names. */
   readonly modelPath: string | null;
+  readonly llamaServer: LlamaServerConfig;
   readonly models: ModelsConfig;
   /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
   readonly gpuLayers: number | null;
@@ -40,6 +44,10 @@ export interface WorkerConfig {
   readonly heartbeatMs: number;
   readonly redial: { readonly msMin: number; readonly msMax: number };
   readonly jobMsMax: number;
+  /** Where it says on this machine whether it works; null: nowhere. */
+  readonly healthPort: number | null;
+  /** 1: what happens on the line to the router; 2: and all that is said there. */
+  readonly debug: 0 | 1 | 2;
   readonly logLevel: LogLevel;
 }
 
@@ -60,11 +68,17 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     throw new ConfigError('AUXOT_RECONNECT_MAX_DELAY', null, 'shorter than AUXOT_RECONNECT_DELAY', fix);
   }
   const gpuLayers = readInt(env, 'AUXOT_GPU_LAYERS', { fallback: 9999, min: 0, max: 9999 });
+  const healthPort = readInt(env, 'AUXOT_HEALTH_PORT', { fallback: 0, min: 0, max: 65_535 });
+  const debug = debugLevel(flags);
   const threads = readInt(env, 'AUXOT_THREADS', { fallback: 0, min: 0, max: 1024 });
   return {
     routerUrl: url.url,
     gpuKey,
     modelPath: flags.value('model-path') || readOptional(env, 'AUXOT_MODEL_FILE'),
+    llamaServer: readLlamaServerConfig(env, {
+      path: flags.value('llama-server-path'),
+      projectorPath: flags.value('mmproj-path'),
+    }),
     models: readModelsConfig(env),
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
@@ -81,17 +95,19 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     heartbeatMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 10_000, minMs: 100 }),
     redial: { msMin, msMax },
     jobMsMax: readDurationMs(env, 'AUXOT_JOB_TIMEOUT', { fallbackMs: 30 * 60_000 }),
-    logLevel: debugLevel(flags) ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
+    healthPort: healthPort === 0 ? null : healthPort,
+    debug,
+    logLevel: debug > 0 ? 'debug' : readChoice(env, 'AUXOT_LOG_LEVEL', logLevels, 'info'),
   };
 }
 
-/** `--debug` alone means 1; 2 says no more than 1 yet. */
-function debugLevel(flags: Flags<keyof typeof workerFlags>): boolean {
-  if (!flags.has('debug')) return false;
+/** `--debug` alone means 1. */
+function debugLevel(flags: Flags<keyof typeof workerFlags>): 0 | 1 | 2 {
+  if (!flags.has('debug')) return 0;
   const level = flags.value('debug') ?? '1';
   if (level !== '1' && level !== '2')
     throw new UsageError(`auxot-worker: --debug takes 1 or 2, not ${JSON.stringify(level)}`);
-  return true;
+  return level === '1' ? 1 : 2;
 }
 
 export const workerHelp = `auxot-worker: serves a model on this machine to an Auxot router.
@@ -106,7 +122,13 @@ Usage: auxot-worker [flags]
   --model-path FILE   a GGUF file, or "demo" for the small model
                       that comes with this program                   (AUXOT_MODEL_FILE; default: the model that the
                                                                       router names, fetched if it is not there)
-  --debug [1|2]       log more                                       (as AUXOT_LOG_LEVEL=debug)
+  --llama-server-path FILE
+                      a llama-server program to run the model in,
+                      for models that see images                     (AUXOT_LLAMA_BINARY; default: the engine of
+                                                                      this program, which sees none)
+  --mmproj-path FILE  the model's vision encoder, for llama-server   (AUXOT_MMPROJ_FILE; default: the registry's)
+  --debug [1|2]       log the frames to and from the router (and AUXOT_LOG_LEVEL=debug); 2: whole, with prompts and
+                      answers; keys and credentials are in none
   --help, --version
 
 Environment (a .env file in the current directory is read first; the environment wins over it):
@@ -123,12 +145,15 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_CTX_SIZE_MIN         how short a context may become for that (default 4096 tokens)
   AUXOT_KV_CACHE_TYPE        f16, q8_0, q4_0, or auto: coarser ones before the context becomes shorter (default f16)
   AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
+  AUXOT_LLAMA_URL            a llama-server that runs already; no model is fetched and none loaded
+  AUXOT_LLAMA_API_KEY        the key that it wants                   (none)
   AUXOT_EMBEDDINGS           also: makes embeddings as well; only: nothing else; never
                              (default auto: models that were made for it make nothing else)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                  (default 10s)
   AUXOT_RECONNECT_DELAY      shortest wait before dialling again     (default 2s; a new router is dialled at once)
   AUXOT_RECONNECT_MAX_DELAY  longest wait before dialling again      (default 1m)
   AUXOT_JOB_TIMEOUT          longest time one job may run            (default 30m)
+  AUXOT_HEALTH_PORT          /healthz and /metrics at this port of 127.0.0.1 (default: none)
   AUXOT_LOG_LEVEL            debug, info, warn or error              (default info)
 
 What kind of worker this is, the router says. For a CLI worker (AUXOT_WORKER_TYPE=cli there) an agent program must be

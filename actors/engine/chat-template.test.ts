@@ -19,6 +19,22 @@ test('the template sees messages, tools, the special tokens and its options', ()
   assert.is(template(source).render(job), '<s>Hilooktrue</s>');
 });
 
+test('the schema of a tool reaches the template whole, however deep (G15)', () => {
+  const parameters = {
+    type: 'object',
+    $defs: { place: { anyOf: [{ type: 'string', minLength: 2 }, { type: 'null' }] } },
+    properties: {
+      where: { $ref: '#/$defs/place', default: null },
+      days: { type: 'array', items: { type: 'object', properties: { n: { type: 'integer', maximum: 7 } } } },
+      unit: { enum: ['c', 'f'], format: 'x' },
+    },
+    additionalProperties: false,
+  };
+  const tools = [{ type: 'function', function: { name: 'weather', parameters } }];
+  const text = template('{{ tools[0].function.parameters | tojson }}').render({ messages: [user('Hi')], tools });
+  assert.equal(JSON.parse(text), parameters);
+});
+
 test('reasoning effort none switches thinking off, but what the caller says to the template wins', () => {
   const source = '{{ enable_thinking }}';
   const messages = [user('Hi')];

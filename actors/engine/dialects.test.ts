@@ -238,7 +238,7 @@ test('every family says its thoughts, its text and its calls, and none of its ma
   }
 });
 
-test('how a text is cut makes no difference in any family, and broken ones end (P1)', () => {
+test('how a text is cut makes no difference in any family, and broken ones end (P1, G18)', () => {
   const mark = /<[^>]*>|<\|"\|>|\[[A-Z_/]+\]|[{}"\n]|[^<[{}"\n]+/g;
   const anyCase = fc.constantFrom(...cases);
   const anyText = fc.tuple(anyCase, anyCase, fc.nat(60), fc.nat(60)).map(([a, b, from, to]) => {
@@ -339,6 +339,7 @@ test('every format that the registry names is one that is read, and docs/tool-fo
 test('thoughts have the tags that the template names, and the prompt may have opened one', () => {
   const dialect = dialectOf({ template: '<tool_call> <thinking> </thinking>' });
   assert.equal(said(parse(dialect, ['<thinking>Hm.</thinking>Yes.'])), { text: 'Yes.', reasoning: 'Hm.', calls: [] });
+  assert.equal(dialectOf({ template: '<|user|>{{ m }}<|end|><|tool_call|>' }).thought, ['<think>', '</think>']);
   for (const [template, prompt, opens] of [
     ['<think></think>', '<|Assistant|><think>\n', true],
     ['<think></think>', '<|Assistant|><think>\n\n</think>\n\n', false],

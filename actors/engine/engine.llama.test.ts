@@ -106,7 +106,7 @@ async function asGolden(want: Golden): Promise<void> {
   assert.is(ids.length, want.completion_tokens - 1, `${name}: the end token has no text`);
 }
 
-test('every golden answer comes out exactly, one job at a time', async () => {
+test('every golden answer comes out exactly, its tokens counted, one job at a time (G20)', async () => {
   assert.ok(golden.length > 100);
   for (const want of golden) await asGolden(want);
 });
@@ -144,6 +144,13 @@ test('what was fitted into memory is said in one sentence, and the slots are tho
     /^no layer on a GPU, 4 slots of 2048 tokens, cache f16: 0\.\d\d of [\d.]+ GB free main memory$/,
   );
   assert.equal([engine.info?.slots, engine.info?.contextSize], [4, 2048]);
+});
+
+test('what is said of the model is what its file and the machine say (G14)', () => {
+  const { model, parameters, vramGb, gpu, threads, modelFile } = engine.info ?? {};
+  assert.equal([model, parameters], ['auxot-demo', '1.1M']);
+  assert.equal([vramGb, gpu, threads], [0, 'false', 1]);
+  assert.match(modelFile ?? '', /^sha256:[0-9a-f]{64}$/);
 });
 
 test('a coarser cache gives an answer as well', async () => {
@@ -203,7 +210,7 @@ test('a stop string ends the answer and does not show', async () => {
   assert.is(result.stopSequence, ', 7');
 });
 
-test('max_tokens ends the answer with length, and counts the tokens exactly', async () => {
+test('max_tokens ends the answer with length, and counts the tokens exactly (G17)', async () => {
   const { result, ids } = await ask({ ...story, maxTokens: 7 });
   assert.is(result.finishReason, 'length');
   assert.is(result.usage.output, 7);
@@ -250,7 +257,7 @@ test('a banned token does not come, and penalties change what does', async () =>
   );
 });
 
-test('reasoning effort none leaves the thought out', async () => {
+test('models think unless they are told not to: effort none leaves the thought out (G1)', async () => {
   const thinking = await ask({
     messages: user('what is 8 plus 2?'),
     templateOptions: { enable_thinking: true },
@@ -262,7 +269,7 @@ test('reasoning effort none leaves the thought out', async () => {
   assert.is(silent.reasoning, '');
 });
 
-test('a prompt that does not fit is refused with the numbers', async () => {
+test('a prompt that does not fit is refused with the numbers (G12)', async () => {
   const error = await refusal(ask({ messages: user('the moon is green '.repeat(800)), temperature: 0 }));
   assert.is(error.code, 'context_length_exceeded');
   assert.match(error.message, /prompt has \d{4} tokens/);

@@ -103,11 +103,29 @@ test('a wish is refused only if its least does not fit with any number of layers
       const couldBe = layers.some(gpuLayers => fitsInto(needOf(model, { ...least, gpuLayers }), budget));
       assert.is(found.ok, couldBe);
     }),
-    runs,
+    {
+      ...runs,
+      // Both memories are short: few layers do not fit beside the GPU, and many not onto it.
+      examples: [
+        [
+          {
+            model: { layers: 28, layerBytes: 325, restBytes: 287, tokenBytes: 0, bufferBytes: 372 },
+            budget: { ram: 1634, vram: 8497, unified: 0 },
+            wish: {
+              contextSize: 1,
+              contextSizeMin: 1,
+              slots: 1,
+              gpuLayers: { min: 0, max: 28 },
+              cacheTypes: ['q8_0'],
+            },
+          },
+        ],
+      ],
+    },
   );
 });
 
-test('slots are given up before the length of the context, and that before layers (F3)', () => {
+test('slots are given up before the length of the context, and that before layers (F3, G6)', () => {
   fc.assert(
     fc.property(anyCase, ({ model, wish, budget }) => {
       const { found } = searched(model, wish, budget);

@@ -78,7 +78,7 @@ function cut(text: string, cuts: readonly number[]): string[] {
   return [...at, text.length].map((end, i) => text.slice(i === 0 ? 0 : at[i - 1], end));
 }
 
-test('how the text is cut makes no difference (P1)', () => {
+test('how the text is cut makes no difference (P1, G18, G19)', () => {
   fc.assert(
     fc.property(
       anyText,

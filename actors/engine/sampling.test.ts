@@ -48,7 +48,7 @@ test('a hot answer is another than the greedy one, and the seed makes it the sam
   assert.not.equal(other.ids, one.ids);
 });
 
-test('top_k, top_p and min_p each leave only the likeliest token', async () => {
+test('top_k, top_p and min_p each leave only the likeliest token (G16)', async () => {
   const { ids } = await ask(greedy);
   assert.equal((await ask({ ...hot, topK: 1 })).ids, ids);
   assert.equal((await ask({ ...hot, topP: 0.000_001 })).ids, ids);

@@ -14,7 +14,7 @@ test('a job gets the free slot that shares the longest beginning with its prompt
   assert.is(await slots.acquire([7], never), b);
 });
 
-test('when no slot is free, jobs wait in order, up to the cap', async () => {
+test('when no slot is free, jobs wait in order, up to the cap (weakness X7)', async () => {
   const only = { contextTokens: [] };
   const slots = openSlots([only], 2);
   await slots.acquire([1], never);

@@ -145,7 +145,7 @@ test('offline: what is there is used, what is not is named', () =>
     assert.is(hub.requests.length, 0);
   }));
 
-test('connections that drop at any place cost only what was not written yet', () =>
+test('connections that drop at any place cost only what was not written yet (G7)', () =>
   inWorld(async ({ hub, target, fetch, trouble }) => {
     let drops = 0;
     hub.onGet = (request, response, file) => {
@@ -187,7 +187,7 @@ test('an answer that is silent is broken off and asked for again', () =>
     assert.ok(trouble.length > 0);
   }));
 
-test('corrupt bytes are found, fetched again once, and then given up', () =>
+test('corrupt bytes are found, fetched again once, and then given up (G7)', () =>
   inWorld(async ({ hub, target, fetch, refusal, trouble }) => {
     const good = hub.files.get(path);
     if (good === undefined) throw new Error('no file');

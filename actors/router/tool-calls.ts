@@ -13,13 +13,14 @@
  * C3. A result is acknowledged when the log has it; one that nobody waits for, only when nobody will ask for it again.
  * C4. Secrets are added here, to the frame of the tool that they are for, and are nowhere else.
  */
-import { randomBytes } from 'node:crypto';
-import { chooseToolsWorker } from '../../machines/tool-choice.ts';
 import type { Effect, ToolInput, ToolOutcome, ToolsOffer } from '../../protocol/shard-messages.ts';
-import type { ToolJobFrame } from '../../protocol/worker-frames.tools.ts';
 import { serialiseFrame } from '../../protocol/worker-frames.ts';
 import type { Clock } from './ports.ts';
-import { isToolAllowed, type ListedTool, toolsListed } from './tool-offer.ts';
+import { isNoResult } from './route-frame.ts';
+import { callOfCaller, callOfJob, type DirectCall, directCallId, stateOf, type ToolCall } from './tool-call.ts';
+import type { ListedTool } from './tool-offer.ts';
+import { ToolStrangers } from './tool-strangers.ts';
+import { type ToolsWorker, ToolsWorkers } from './tools-workers.ts';
 
 export interface ToolCallsOptions {
   readonly allowed: readonly string[];
@@ -38,73 +39,38 @@ export interface ToolCallsParts {
   readonly send: (workerId: string, text: string) => void;
 }
 
-/** A call that a caller makes directly. */
-export interface DirectCall {
-  readonly name: string;
-  readonly args: unknown;
-  readonly threadId: string | null;
-  readonly timeoutMs: number;
-}
-
-interface Worker {
-  readonly workerId: string;
-  offer: ToolsOffer;
-  tools: ReadonlySet<string>;
-  slots: number;
-  /** May get calls that it does not have. */
-  open: boolean;
-  readonly calls: Set<string>;
-  /** It has said that it takes nothing more for now. */
-  fullUntilAt: number;
-}
-
-interface Call {
-  readonly callId: string;
-  readonly jobId: string | null;
-  readonly name: string;
-  readonly threadId: string | null;
-  readonly idempotent: boolean;
-  sentTo: string | null;
-  state: 'waiting' | 'running' | 'answered' | 'away' | 'lost';
-  workerId: string | null;
-  /** Since when nobody could take it. */
-  sinceAt: number;
-  readonly direct: { readonly frame: ToolJobFrame; readonly settle: (outcome: ToolOutcome) => void } | null;
-}
-
 const callsMax = 16_384;
 const sweepMs = 250;
 /** A worker that is full is left alone for so long. */
 const fullMs = 1000;
-/** Before a result that nobody waits for is acknowledged: jobs that a router takes up may ask for it a little later. */
-const strangerMs = 2000;
-const overMax = 4096;
+/** After its own time limit, a tools worker has this long to say so. */
+const lateMs = 3000;
 
 export class ToolCalls {
   readonly #options: ToolCallsOptions;
   readonly #parts: ToolCallsParts;
-  readonly #workers = new Map<string, Worker>();
-  readonly #calls = new Map<string, Call>();
-  /** Calls that ended here a while ago: nobody asks for these again. */
-  readonly #over = new Set<string>();
-  readonly #changed = new Set<() => void>();
-  #listed: readonly ListedTool[] | null = null;
+  readonly #workers: ToolsWorkers;
+  readonly #strangers: ToolStrangers;
+  readonly #calls = new Map<string, ToolCall>();
   #matching = false;
   #stopSweep: (() => void) | null = null;
 
   constructor(options: ToolCallsOptions, parts: ToolCallsParts) {
     this.#options = options;
     this.#parts = parts;
+    this.#workers = new ToolsWorkers(options.allowed);
+    const { clock, send } = parts;
+    const isKnown = (callId: string): boolean => this.#calls.has(callId);
+    this.#strangers = new ToolStrangers({ clock, send, isKnown, shared: options.shared });
   }
 
   /** Tools that can be called now. */
   get listed(): readonly ListedTool[] {
-    this.#listed ??= toolsListed(this.#options.allowed, this.#offers());
-    return this.#listed;
+    return this.#workers.listed;
   }
 
   get workers(): number {
-    return [...this.#workers.values()].filter(({ open }) => open).length;
+    return this.#workers.count;
   }
 
   get size(): number {
@@ -113,35 +79,21 @@ export class ToolCalls {
 
   /** Calls `heard` when other tools can be called than before; the returned function ends that. */
   onChange(heard: () => void): () => void {
-    this.#changed.add(heard);
-    return () => void this.#changed.delete(heard);
+    return this.#workers.onChange(heard);
   }
 
   offer(workerId: string, offer: ToolsOffer): void {
-    const known = this.#workers.get(workerId);
-    const usable = offer.tools.filter(name => isToolAllowed(this.#options.allowed, name));
-    const tools = new Set(usable);
-    if (known === undefined) {
-      const { slots } = offer;
-      this.#workers.set(workerId, { workerId, offer, tools, slots, open: true, calls: new Set(), fullUntilAt: 0 });
-      this.#stopUnwanted(workerId, offer.held);
-    } else Object.assign(known, { offer, tools, slots: offer.slots, open: true });
-    this.#toolsChanged();
+    if (this.#workers.offer(workerId, offer)) this.#strangers.held(workerId, offer.held);
     this.#matchSoon();
   }
 
   withdraw(workerId: string): void {
-    const worker = this.#workers.get(workerId);
-    if (worker === undefined) return;
-    worker.open = false;
-    this.#toolsChanged();
+    this.#workers.withdraw(workerId);
   }
 
   gone(workerId: string): void {
-    const worker = this.#workers.get(workerId);
+    const worker = this.#workers.remove(workerId);
     if (worker === undefined) return;
-    this.#workers.delete(workerId);
-    this.#toolsChanged();
     const instance = worker.offer.workerInstance ?? null;
     for (const callId of worker.calls) {
       const call = this.#calls.get(callId);
@@ -149,7 +101,7 @@ export class ToolCalls {
       call.workerId = null;
       call.sinceAt = this.#parts.clock.now();
       call.sentTo = instance ?? '';
-      const elsewhere = call.idempotent && chooseToolsWorker(this.#open(), call.name, null) !== null;
+      const elsewhere = call.idempotent && this.#workers.choose(call.name, null) !== null;
       if (instance === null || elsewhere) this.#lost(call);
       else call.state = 'away';
     }
@@ -157,7 +109,8 @@ export class ToolCalls {
   }
 
   /** A call of a job waits. One that is known is on its way: a shard built anew asks again for what it is owed. */
-  call({ jobId, callId, name, sentTo, idempotent }: Extract<Effect, { kind: 'callTool' }>): void {
+  call(effect: Extract<Effect, { kind: 'callTool' }>): void {
+    const { callId, sentTo, idempotent } = effect;
     const known = this.#calls.get(callId);
     const sinceAt = this.#parts.clock.now();
     if (known !== undefined) {
@@ -167,18 +120,7 @@ export class ToolCalls {
       Object.assign(known, { state: stateOf(sentTo, idempotent), workerId: null, sinceAt, sentTo });
       return this.#matchSoon();
     }
-    const call: Call = {
-      callId,
-      jobId,
-      name,
-      threadId: jobId,
-      idempotent,
-      sentTo,
-      state: stateOf(sentTo, idempotent),
-      workerId: null,
-      sinceAt,
-      direct: null,
-    };
+    const call = callOfJob(effect, sinceAt);
     this.#calls.set(callId, call);
     if (this.#calls.size > callsMax) return this.#refused(call, 'overloaded', 'too many tool calls wait already');
     if (sentTo === '' && !idempotent) return this.#lost(call);
@@ -186,41 +128,17 @@ export class ToolCalls {
   }
 
   /** Runs a tool for a caller who waits. Returns how to end that. */
-  callDirectly({ name, args, threadId, timeoutMs }: DirectCall, settle: (outcome: ToolOutcome) => void): () => void {
-    const callId = `direct-${randomBytes(16).toString('hex')}`;
-    const frame: ToolJobFrame = {
-      type: 'tool_job',
-      job_id: callId,
-      parent_job_id: `direct:${callId}`,
-      ...(threadId === null ? {} : { thread_id: threadId }),
-      tool_name: name,
-      tool_call_id: callId,
-      arguments: args,
-      timeout_ms: timeoutMs,
-    };
+  callDirectly(direct: DirectCall, settle: (outcome: ToolOutcome) => void): () => void {
+    const callId = directCallId();
     const { clock } = this.#parts;
-    const late = clock.after(timeoutMs + lateMs, () => {
+    const late = clock.after(direct.timeoutMs + lateMs, () => {
       this.end(callId, false);
       settle({ result: 'null', images: [], error: 'the call took too long', code: 'timeout' });
     });
-    const call: Call = {
-      callId,
-      jobId: null,
-      name,
-      threadId,
-      idempotent: false,
-      sentTo: null,
-      state: 'waiting',
-      workerId: null,
-      sinceAt: clock.now(),
-      direct: {
-        frame,
-        settle: outcome => {
-          late();
-          settle(outcome);
-        },
-      },
-    };
+    const call = callOfCaller(callId, direct, clock.now(), outcome => {
+      late();
+      settle(outcome);
+    });
     this.#calls.set(callId, call);
     if (this.#calls.size > callsMax) this.#refused(call, 'overloaded', 'too many tool calls wait already');
     else this.#matchSoon();
@@ -241,13 +159,13 @@ export class ToolCalls {
     this.#parts.send(workerId, serialiseFrame(sent));
   }
 
-  /** A frame about a tool job from this worker. False: it is about none. */
+  /** A result of a tool job from this worker. False: it is none. */
   heard(workerId: string, callId: string, text: string): boolean {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined) return false;
+    if (worker === undefined || isNoResult(text)) return false;
     const call = this.#calls.get(callId);
     if (call === undefined || call.workerId !== workerId || call.state !== 'running') {
-      this.#strange(workerId, callId);
+      if (worker.offer.protocol >= 2) this.#strangers.heard(workerId, callId);
       return true;
     }
     call.state = 'answered';
@@ -277,12 +195,12 @@ export class ToolCalls {
     const call = this.#calls.get(callId);
     if (call === undefined) return;
     this.#calls.delete(callId);
-    this.#remember(callId);
-    const worker = this.#workers.get(call.workerId ?? '');
+    this.#strangers.remember(callId);
+    const worker = this.#workers.get(call.workerId);
     this.#release(call);
     if (worker === undefined || worker.offer.protocol < 2) return;
-    if (thanks || call.state === 'answered') this.#thank(worker.workerId, callId);
-    else this.#parts.send(worker.workerId, serialiseFrame({ type: 'cancel', job_id: callId }));
+    if (thanks || call.state === 'answered') this.#strangers.thank(worker.workerId, callId);
+    else this.#strangers.cancel(worker.workerId, callId);
   }
 
   /** Another router has the job: what runs for it goes on, and is that one's business. */
@@ -299,20 +217,7 @@ export class ToolCalls {
     for (const { direct } of [...this.#calls.values()])
       direct?.settle({ result: 'null', images: [], error: 'the router is shutting down', code: 'worker_stopping' });
     this.#calls.clear();
-    this.#changed.clear();
-  }
-
-  *#offers(): Iterable<ToolsOffer> {
-    for (const { open, offer } of this.#workers.values()) if (open) yield offer;
-  }
-
-  *#open(): Iterable<Worker> {
-    for (const worker of this.#workers.values()) if (worker.open) yield worker;
-  }
-
-  #toolsChanged(): void {
-    this.#listed = null;
-    for (const heard of [...this.#changed]) heard();
+    this.#workers.stop();
   }
 
   #matchSoon(): void {
@@ -339,15 +244,12 @@ export class ToolCalls {
   }
 
   /** C2. */
-  #workerFor(call: Call): Worker | null {
-    if (call.state === 'away') {
-      for (const worker of this.#workers.values()) if (worker.offer.workerInstance === call.sentTo) return worker;
-      return null;
-    }
-    return chooseToolsWorker(this.#open(), call.name, call.threadId);
+  #workerFor(call: ToolCall): ToolsWorker | null {
+    if (call.state === 'away') return this.#workers.ofInstance(call.sentTo);
+    return this.#workers.choose(call.name, call.threadId);
   }
 
-  #matched(call: Call, worker: Worker, at: number): void {
+  #matched(call: ToolCall, worker: ToolsWorker, at: number): void {
     const { workerId, offer } = worker;
     const { callId, jobId, direct, sentTo } = call;
     worker.calls.add(callId);
@@ -382,7 +284,7 @@ export class ToolCalls {
     }
   }
 
-  #lost(call: Call): void {
+  #lost(call: ToolCall): void {
     call.state = 'lost';
     const { callId, jobId, direct } = call;
     const at = this.#parts.clock.now();
@@ -392,7 +294,7 @@ export class ToolCalls {
     direct?.settle({ result: 'null', images: [], error, code: 'outcome_unknown' });
   }
 
-  #refused(call: Call, code: string, message: string): void {
+  #refused(call: ToolCall, code: string, message: string): void {
     call.state = 'lost';
     const { callId, jobId, direct } = call;
     const at = this.#parts.clock.now();
@@ -401,50 +303,11 @@ export class ToolCalls {
     direct?.settle({ result: 'null', images: [], error: message, code });
   }
 
-  #release(call: Call): void {
-    this.#workers.get(call.workerId ?? '')?.calls.delete(call.callId);
+  #release(call: ToolCall): void {
+    this.#workers.get(call.workerId)?.calls.delete(call.callId);
     this.#matchSoon();
   }
-
-  #thank(workerId: string, callId: string): void {
-    this.#parts.send(workerId, serialiseFrame({ type: 'tool_ack', job_id: callId }));
-  }
-
-  #remember(callId: string): void {
-    this.#over.add(callId);
-    const [oldest] = this.#over;
-    if (this.#over.size > overMax && oldest !== undefined) this.#over.delete(oldest);
-  }
-
-  /** C3. */
-  #strange(workerId: string, callId: string): void {
-    if ((this.#workers.get(workerId)?.offer.protocol ?? 1) < 2) return;
-    if (this.#over.has(callId)) return this.#thank(workerId, callId);
-    if (this.#options.shared) return;
-    this.#parts.clock.after(strangerMs, () => {
-      if (!this.#calls.has(callId)) this.#thank(workerId, callId);
-    });
-  }
-
-  /** Calls that a worker still runs for a router that has forgotten them. */
-  #stopUnwanted(workerId: string, held: readonly string[]): void {
-    const stop = (callId: string): void =>
-      this.#parts.send(workerId, serialiseFrame({ type: 'cancel', job_id: callId }));
-    const unknown = held.filter(callId => !this.#calls.has(callId) && !this.#over.has(callId));
-    for (const callId of held) if (this.#over.has(callId)) stop(callId);
-    if (this.#options.shared || unknown.length === 0) return;
-    this.#parts.clock.after(strangerMs, () => {
-      for (const callId of unknown) if (!this.#calls.has(callId) && !this.#over.has(callId)) stop(callId);
-    });
-  }
 }
-
-/** C2: whether it may go to anybody. */
-const stateOf = (sentTo: string | null, idempotent: boolean): 'waiting' | 'away' =>
-  sentTo === null || idempotent ? 'waiting' : 'away';
-
-/** After its own time limit, a tools worker has this long to say so. */
-const lateMs = 3000;
 
 /** A short look at a result's end: what it says exactly is read elsewhere. */
 const isNotBegun = (text: string): boolean => /"code":"(?:overloaded|worker_stopping)"[^"]*\}$/.test(text.slice(-64));

@@ -38,7 +38,7 @@ function machineIn(folder: string, platform: string, answers: Record<string, [nu
 
 for (const system of [true, false]) {
   const kind = system ? 'system' : 'user';
-  test(`a systemd ${kind} service: the key is in a file that only its owner reads, quoted, and not in the unit (G22)`, ({
+  test(`a systemd ${kind} service: the key is in a file that only its owner reads, quoted, and not in the unit (G22, G24)`, ({
     folder,
   }) => {
     const { machine, ran } = machineIn(folder, 'linux', { id: [1, ''], 'systemctl is-active': [0, 'active\n'] });

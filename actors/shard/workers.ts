@@ -17,13 +17,21 @@ import { parseWorkerFrame, serialiseFrame } from '../../protocol/worker-frames.t
 /** What every connection is held to. */
 export interface WorkerRules {
   readonly policy: Policy;
+  /** What tools workers may run, on their side too; empty: everything. */
+  readonly toolsAllowed: readonly string[];
   readonly limits: ConnectionLimits;
   readonly patience: Patience;
 }
 
 /** The usual limits. A draining worker may take `drainMs` to finish: as long as a job may last. */
-export const workerRules = (policy: Policy, drainMs: number, patience: Partial<Patience> = {}): WorkerRules => ({
+export const workerRules = (
+  policy: Policy,
+  drainMs: number,
+  patience: Partial<Patience> = {},
+  toolsAllowed: readonly string[] = [],
+): WorkerRules => ({
   policy,
+  toolsAllowed,
   patience: { ...patienceDefault, ...patience },
   limits: { ...connectionLimits, drainMs },
 });

@@ -121,7 +121,9 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     },
     onOpen: (ack, version) => {
       diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version, tools: tools.names() });
-      if (ack.tools_policy !== undefined) applyPolicy(ack.tools_policy);
+      // What another router allowed holds no more.
+      if (ack.tools_policy === undefined) tools.restrict(null);
+      else applyPolicy(ack.tools_policy);
       // What the greeting left out, and what came or went while it was on its way.
       if (JSON.stringify(capabilities(announcedCharsMax)) !== greeted) announce();
       calls.resume();

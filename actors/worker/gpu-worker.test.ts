@@ -205,7 +205,7 @@ const first = <T>(items: readonly T[]): T => {
   return item;
 };
 
-test('a version 2 router: one connection, not ready until the model is loaded, then config', () =>
+test('a version 2 router: one connection, not ready until the model is loaded, then config (G4)', () =>
   inWorld(ack2, async ({ engines, lines, next }) => {
     const hello = await next('hello');
     assert.is(hello.gpu_key, 'adm_key');
@@ -300,7 +300,7 @@ test('a job of version 2: progress, numbered tokens with their ids, one complete
     send({ type: 'ack', ...about, seq: 2 });
   }));
 
-test('a job of version 1 carries version 1 fields only, and no empty tokens', () =>
+test('a job of version 1 carries version 1 fields only, and no empty tokens (weakness X2)', () =>
   inWorld(ack1, async ({ engines, lines, send, next }) => {
     await next('hello');
     await until(() => engines.length > 0, 'an engine');
@@ -356,7 +356,7 @@ test('frames that arrive in pieces are put together', () =>
     await next('complete');
   }));
 
-test('a cancelled job ends in one word, and nothing follows', () =>
+test('a cancelled job ends in one word, and nothing follows (G5)', () =>
   inWorld(ack2, async ({ engines, lines, send, next }) => {
     await next('hello');
     await until(() => engines.length > 0, 'an engine');
@@ -373,6 +373,23 @@ test('a cancelled job ends in one word, and nothing follows', () =>
     await new Promise(resolve => setTimeout(resolve, 50));
     const ends = lines[0]?.heard.filter(({ type }) => ['cancelled', 'error', 'complete', 'token'].includes(type));
     assert.is(ends?.length, 1);
+  }));
+
+test('a conversation with the same call and result three times is answered like any other (G13)', () =>
+  inWorld(ack2, async ({ engines, send, next }) => {
+    await next('hello');
+    await until(() => engines.length > 0, 'an engine');
+    first(engines).finishLoad();
+    await next('config');
+    const call = { id: 'c', type: 'function', function: { name: 'poll', arguments: '{}' } };
+    const round = [
+      { role: 'assistant', content: '', tool_calls: [call] },
+      { role: 'tool', tool_call_id: 'c', content: 'not yet' },
+    ];
+    send({ ...job, messages: [...job.messages, ...round, ...round, ...round] });
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    first(first(engines).jobs).resolve(result);
+    assert.is((await next('complete')).full_response, 'Hi!');
   }));
 
 test('a job that fails says why, with a code', () =>
@@ -408,7 +425,7 @@ test('the same job twice is one job; a newer attempt takes its place, and nothin
     );
   }));
 
-test('while the engine is away the worker is not ready, and it is again when the engine is back', () =>
+test('while the engine is away the worker is not ready, and it is again when the engine is back (G9)', () =>
   inWorld(ack2, async ({ engines, next }) => {
     await next('hello');
     await next('status');
@@ -458,7 +475,7 @@ test('a connection that drops is dialled again at once; it says that the model i
     assert.is(engines.length, 1);
   }));
 
-test('a policy with another context or number of slots restarts the engine, after running jobs', () =>
+test('a policy with another context or number of slots restarts the engine, after running jobs (G28)', () =>
   inWorld(ack2, async ({ engines, send, next }) => {
     await next('hello');
     await next('status');
@@ -609,7 +626,7 @@ test('without a file of its own, it fetches the model that the policy names, say
   );
 });
 
-test('another model in the policy is fetched while the old one serves, then takes its place', () => {
+test('another model in the policy is fetched while the old one serves, then takes its place (G8)', () => {
   const { fetches, model } = scriptedFetch();
   return inWorld(
     ack2,

@@ -17,6 +17,7 @@ import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Engine, EngineInfo, EngineOptions, EngineState } from '../engine/engine.ts';
 import type { BackoffRange } from './backoff.ts';
 import type { Clock } from './clock.ts';
+import type { WorkerLook } from './health.ts';
 import { openJobs } from './jobs.ts';
 import type { Dial } from './socket.ts';
 import { workerLink } from './worker-link.ts';
@@ -93,6 +94,7 @@ export interface GpuWorker {
   start(): void;
   /** Lets running jobs finish, for a while, and ends. */
   stop(): Promise<void>;
+  look(): WorkerLook;
 }
 
 const slotsDefault = 4;
@@ -400,6 +402,13 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       await engine?.close();
       finish({ exitCode: 0, message: 'worker stopped' });
     },
+    look: () => ({
+      connected: link.state === 'open',
+      engine: engine?.state ?? null,
+      model: engine?.info?.model ?? null,
+      slots: engine?.info?.slots ?? 0,
+      running: jobs.count,
+    }),
   };
 }
 

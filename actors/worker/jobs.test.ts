@@ -45,4 +45,44 @@ test('B3: what an engine still gives of a job that was cancelled is not said', a
   jobs.close();
 });
 
+test('a job that outlasts its time ends with a frame that says so (G5)', async () => {
+  const said: WorkerFrame[] = [];
+  const timers: { readonly ms: number; readonly run: () => void }[] = [];
+  const engine: Engine = {
+    state: 'ready',
+    info: null,
+    load: () => Promise.reject(new Error('it is loaded')),
+    generate: (_job, { signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener('abort', () => reject(new EngineError('cancelled', 'stopped')));
+      }),
+    countTokens: () => Promise.resolve(0),
+    close: () => Promise.resolve(),
+  };
+  const jobs = openJobs({
+    engine: () => engine,
+    send: frame => said.push(frame),
+    version: () => 2,
+    jobMsMax: 1234,
+    keepMs: 1000,
+    clock: {
+      now: () => 0,
+      after: (ms, run) => {
+        timers.push({ ms, run });
+        return () => undefined;
+      },
+    },
+    diagnostics: silentDiagnostics,
+  });
+  jobs.start({ type: 'job', job_id: 'j', attempt: 1, messages: [{ role: 'user', content: 'x' }] });
+  timers.find(({ ms }) => ms === 1234)?.run();
+  await jobs.idle(0);
+  await Promise.resolve();
+  assert.equal(
+    said.map(frame => (frame.type === 'error' ? frame.code : frame.type)),
+    ['timeout'],
+  );
+  jobs.close();
+});
+
 test.run();

@@ -147,7 +147,7 @@ test('heartbeats come at their interval, the first one after it', () => {
   assert.is(beats(), 2);
 });
 
-test('a greeting that is not answered within 30 s ends the connection, and the next attempt follows', () => {
+test('a greeting that is not answered within 30 s ends the connection, and the next attempt follows (weakness X4)', () => {
   const w = world();
   w.link.start();
   w.last().events.onOpen();
@@ -158,7 +158,7 @@ test('a greeting that is not answered within 30 s ends the connection, and the n
   assert.is(w.sockets.length, 2);
 });
 
-test('a version 2 router is dialled again at once, then with growing waits left to chance', () => {
+test('a version 2 router is dialled again at once, then with growing waits left to chance (weakness X10)', () => {
   const w = world(0.999);
   w.link.start();
   w.open(2);
@@ -209,7 +209,7 @@ test('for minutes a router of version 2 is dialled every few seconds, and then n
   assert.is(wait(101), 59_940);
 });
 
-test('reconnectInSeconds is the least wait', () => {
+test('reconnectInSeconds is the least wait (weakness X10)', () => {
   const w = world(0);
   w.link.start();
   w.last().events.onOpen();
@@ -222,7 +222,7 @@ test('reconnectInSeconds is the least wait', () => {
   assert.is(waitForDial(w), 5000);
 });
 
-test('a wrong key ends the link for ever, however the router says so', () => {
+test('a wrong key ends the link for ever, however the router says so (G3)', () => {
   const ways: ((w: ReturnType<typeof world>) => void)[] = [
     w => w.hear({ type: 'error', error: 'invalid GPU key', details: 'x' }),
     w => w.hear({ type: 'error', error: 'authentication failed' }),
@@ -250,7 +250,7 @@ test('another error during the greeting is tried again', () => {
   assert.ok(waitForDial(w) < 1000);
 });
 
-test('pings go out, and a router that is silent through three of them is left', () => {
+test('pings go out, and a router that is silent through three of them is left (weakness X3)', () => {
   const w = world();
   w.link.start();
   w.open(2);
@@ -339,7 +339,7 @@ test('a parked link stays away until it is told otherwise, a stopped one for eve
   assert.is(w.sockets.length, 2);
 });
 
-test('whatever happens, there is at most one live socket, and a link that was not stopped dials again (K1, K2)', () => {
+test('whatever happens, there is at most one live socket, and a link that was not stopped dials again (K1, K2, weakness X9)', () => {
   const step = fc.constantFrom('open1', 'open2', 'close', 'advance', 'garbage', 'silence', 'redial', 'park', 'unpark');
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), steps => {

@@ -3,6 +3,7 @@
  *
  *   npm run chaos -- --minutes 5              two routers on a Redis, six workers
  *   npm run chaos -- --embedded               one router with the embedded store, killed every few seconds
+ *   npm run chaos -- --tools                  tool rounds: a router, a tools worker and two GPU workers, killed in mid-round
  *   npm run chaos -- --seed 7 --rate 2        the same things at the same times, and so many a second
  *
  * What happens is drawn from the seed; when exactly, the machine decides. Ends with 1 when a request had no right answer,
@@ -11,6 +12,7 @@
 import { parseArgs } from 'node:util';
 import { spread } from './figures.ts';
 import { type Outcome, runChaos } from './run.ts';
+import { runToolsChaos, toolsTold } from './tools-run.ts';
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     rate: { type: 'string', default: '1' },
     callers: { type: 'string', default: '8' },
     embedded: { type: 'boolean', default: false },
+    tools: { type: 'boolean', default: false },
   },
 });
 
@@ -39,7 +42,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
 
 const seed = numberOf('seed', values.seed ?? String(1 + (Date.now() % 1_000_000)));
 const minutes = numberOf('minutes', values.minutes);
-say(`chaos: seed ${seed}, ${minutes} min, ${values.embedded ? 'one router, embedded store' : 'two routers on Redis'}`);
+say(
+  `chaos: seed ${seed}, ${minutes} min, ${values.tools ? 'tool rounds' : values.embedded ? 'one router, embedded store' : 'two routers on Redis'}`,
+);
+if (values.tools) await toolsOnly();
 const outcome = await runChaos({
   seed,
   ms: minutes * 60_000,
@@ -60,6 +66,16 @@ else {
 }
 // A client's idle connection does not keep the program alive.
 process.stdout.write('', () => process.exit());
+
+/** Ends the program. */
+async function toolsOnly(): Promise<never> {
+  const everyMs = 1000 / numberOf('rate', values.rate);
+  const callers = numberOf('callers', values.callers);
+  const outcome = await runToolsChaos({ seed, ms: minutes * 60_000, callers, everyMs, stop: stop.signal });
+  for (const line of toolsTold(outcome)) say(line);
+  await new Promise<void>(resolve => void process.stdout.write('', () => resolve()));
+  process.exit(stop.signal.aborted ? 130 : outcome.found.length > 0 ? 1 : 0);
+}
 
 function tell({ tally, done, logs, found, evidence }: Outcome): void {
   const counted = (names: readonly string[]): string =>

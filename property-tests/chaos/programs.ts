@@ -8,7 +8,7 @@ import type { Link } from './link.ts';
 
 const scriptedWorker = fileURLToPath(new URL('./scripted-worker.process.ts', import.meta.url));
 
-abstract class Restarted {
+export abstract class Restarted {
   readonly name: string;
   /** Something is being done to it: nothing else is, meanwhile. */
   busy = false;

@@ -94,7 +94,7 @@ export const machineMutations: readonly Mutation[] = [
   },
   {
     id: 'deadline-armed-for-ever',
-    file: 'actors/shard/shard.ts',
+    file: 'actors/shard/job-effects.ts',
     old: `      return [
         { kind: 'disarmTimer', key: \`job:\${params.jobId}\` },
         ...(job.submitted.keepMs`,

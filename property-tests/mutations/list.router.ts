@@ -85,12 +85,12 @@ export const routerMutations: readonly Mutation[] = [
     suites: ['simulation', ...routerTests],
   },
   {
-    id: 'paused-caller-written-to',
+    id: 'sent-not-noted',
     file: 'actors/router/callers.ts',
-    old: 'if (caller === undefined || caller.paused || caller.turn !== turn) return;\n    caller.port.write(text);',
-    now: 'if (caller === undefined || caller.turn !== turn) return;\n    caller.port.write(text);',
-    breaks: 'A caller that does not read is given what it will be given again when it does.',
-    suites: ['simulation', ...routerTests],
+    old: '    caller.progress = null;\n    caller.sent = position;\n',
+    now: '    caller.progress = null;\n    caller.sent ??= position;\n',
+    breaks: 'A caller that reads slowly is given again what it has.',
+    suites: ['property-tests/slow-caller.test.ts', 'simulation'],
   },
   {
     id: 'keep-alive-forgotten',
@@ -106,7 +106,7 @@ export const routerMutations: readonly Mutation[] = [
     old: '    this.#put(last, timer.place);\n    this.#rise(last);\n    this.#sink(last);',
     now: '    this.#put(last, timer.place);\n    this.#rise(last);',
     breaks: 'Timers fire late when others were disarmed before.',
-    suites: ['simulation', ...routerTests],
+    suites: ['actors/router/timers.test.ts', 'simulation'],
   },
   {
     id: 'timer-never-fires-again',
@@ -114,7 +114,7 @@ export const routerMutations: readonly Mutation[] = [
     old: '    this.#waitingFor = Number.POSITIVE_INFINITY;\n    const now = this.#clock.now();',
     now: '    const now = this.#clock.now();',
     breaks: 'After the first timer that came due, none fires.',
-    suites: ['simulation', ...routerTests],
+    suites: ['actors/router/timers.test.ts', 'simulation'],
   },
   {
     id: 'silence-not-noticed',
@@ -122,7 +122,7 @@ export const routerMutations: readonly Mutation[] = [
     old: `    if (waitedMs >= Math.max(suspectMs, 3 * worker.slowMs)) return 'silent';\n`,
     now: '',
     breaks: 'A worker whose process is gone is waited for as long as one that promised nothing.',
-    suites: ['simulation', 'property-tests/worker-loss.test.ts', 'property-tests/timing.test.ts'],
+    suites: ['actors/router/liveness.test.ts', 'simulation'],
   },
   {
     id: 'queue-timer-armed-for-ever',

@@ -6,7 +6,7 @@ const streamTests = ['actors/shard/streams.test.ts', 'actors/shard/resume.test.t
 export const shardMutations: readonly Mutation[] = [
   {
     id: 'ack-dropped',
-    file: 'actors/shard/shard.ts',
+    file: 'actors/shard/live-jobs.ts',
     old: `    live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });\n`,
     now: '',
     breaks: 'Token frames are never acknowledged.',
@@ -14,7 +14,7 @@ export const shardMutations: readonly Mutation[] = [
   },
   {
     id: 'ack-before-append',
-    file: 'actors/shard/shard.ts',
+    file: 'actors/shard/live-jobs.ts',
     old: `    live.chunk?.effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });`,
     now: `    this.#effects.push({ kind: 'ackFrames', workerId, jobId, attempt, seq: draft.seq });`,
     breaks: 'A worker is told that its frames are safe before they are in the log.',
@@ -22,7 +22,7 @@ export const shardMutations: readonly Mutation[] = [
   },
   {
     id: 'end-ack-dropped',
-    file: 'actors/shard/shard.ts',
+    file: 'actors/shard/job-frames.ts',
     old: 'seq: live.job.output.seq, ended: true });',
     now: 'seq: live.job.output.seq });',
     breaks: 'A worker is never told that the end of its job is safe, and keeps it.',
@@ -31,14 +31,14 @@ export const shardMutations: readonly Mutation[] = [
   {
     id: 'refused-match-keeps-slot',
     file: 'actors/shard/shard.ts',
-    old: `    if (refusal !== null) this.#effects.push({ kind: 'freeSlot', jobId, workerId });\n`,
+    old: `    if (refusal !== null) this.#jobs.out({ kind: 'freeSlot', jobId, workerId });\n`,
     now: `    if (refusal !== null) return;\n`,
     breaks: 'A job that ended before it heard of its worker keeps the slot.',
     suites: ['simulation', 'property-tests/router.races.test.ts'],
   },
   {
     id: 'abandoned-job-runs',
-    file: 'actors/shard/shard.ts',
+    file: 'actors/shard/stream-inputs.ts',
     old: '!this.#streams.watched(jobId)) this.#abandoned(live, at);',
     now: 'this.#streams.watched(jobId)) this.#abandoned(live, at);',
     breaks: 'A job goes on when its caller has left.',
@@ -46,8 +46,8 @@ export const shardMutations: readonly Mutation[] = [
   },
   {
     id: 'kept-for-ever',
-    file: 'actors/shard/shard.ts',
-    old: `    if (keepMs > 0) this.#effects.push({ kind: 'armTimer', key: \`keep:\${jobId}\`, at: at + keepMs });`,
+    file: 'actors/shard/stream-inputs.ts',
+    old: `    if (keepMs > 0) this.#jobs.out({ kind: 'armTimer', key: \`keep:\${jobId}\`, at: at + keepMs });`,
     now: '    if (keepMs > 0) return;',
     breaks: 'A job that waits for its caller to come back waits until its deadline.',
     suites: ['simulation', 'property-tests/resume.test.ts'],
@@ -56,7 +56,7 @@ export const shardMutations: readonly Mutation[] = [
     id: 'claim-granted-before-append',
     file: 'actors/shard/shard.ts',
     old: `    live.chunk.effects.push({ kind: 'claimAnswered', workerId, jobId, mark });`,
-    now: `    this.#effects.push({ kind: 'claimAnswered', workerId, jobId, mark });`,
+    now: `    this.#jobs.out({ kind: 'claimAnswered', workerId, jobId, mark });`,
     breaks: 'A worker has its job back before the log says so.',
     suites: ['simulation', 'property-tests/router.races.test.ts'],
   },

@@ -3,6 +3,7 @@ import type { Mutation } from './mutation.ts';
 
 const loop = 'property-tests/tool-loop.test.ts';
 const worker = 'actors/tools/calls.test.ts';
+const machine = 'machines/tool-round.test.ts';
 
 export const toolMutations: readonly Mutation[] = [
   {
@@ -11,7 +12,7 @@ export const toolMutations: readonly Mutation[] = [
     old: `if (round === null || others.some(({ state }) => state !== 'finished')) return yes(event);`,
     now: 'if (round === null) return yes(event);',
     breaks: 'A round is over with the first of its calls.',
-    suites: [loop],
+    suites: [machine, loop],
   },
   {
     id: 'lost-call-run-again',
@@ -27,7 +28,7 @@ export const toolMutations: readonly Mutation[] = [
     old: `if (call.state !== 'sent' || call.workerId !== workerId) return no('not_held');`,
     now: `if (call.state !== 'sent') return no('not_held');`,
     breaks: 'A result counts from a worker that does not have the call.',
-    suites: [loop],
+    suites: [machine, loop],
   },
   {
     id: 'rounds-never-end',
@@ -67,7 +68,47 @@ export const toolMutations: readonly Mutation[] = [
     old: `begunBy: reason === 'not_begun' ? call.begunBefore : call.begunBy,`,
     now: 'begunBy: null,',
     breaks: 'It is forgotten who may have begun a call that came back.',
+    suites: [machine, loop],
+  },
+  {
+    id: 'begun-elsewhere',
+    file: 'machines/tool-round.decide.ts',
+    old: `  if (elsewhere && !isIdempotent(job.submitted, call.name)) return no('not_held');\n`,
+    now: '',
+    breaks: 'A call that one worker may have begun is started by another.',
+    suites: [machine],
+  },
+  {
+    id: 'away-asked-anywhere',
+    file: 'actors/router/tool-call.ts',
+    old: `sentTo === null || idempotent ? 'waiting' : 'away';`,
+    now: `'waiting';`,
+    breaks: 'A call that one worker may have begun is offered to all.',
+    suites: ['property-tests/tool-loop.restart.test.ts'],
+  },
+  {
+    id: 'strange-frame-answers',
+    file: 'actors/router/tool-calls.ts',
+    old: 'if (worker === undefined || isNoResult(text)) return false;',
+    now: 'if (worker === undefined) return false;',
+    breaks: 'Any frame about a call is taken for its result.',
     suites: [loop],
+  },
+  {
+    id: 'allow-list-not-told',
+    file: 'machines/connection.ts',
+    old: '...(toolsAllowed.length === 0 ? {} : allowed) };',
+    now: '...(toolsAllowed.length >= 0 ? {} : allowed) };',
+    breaks: 'A tools worker is not told what it may run.',
+    suites: ['machines/connection.test.ts'],
+  },
+  {
+    id: 'watchdog-sleeps',
+    file: 'actors/tools/group-watchdog.ts',
+    old: 'for group in $groups; do kill -s KILL --',
+    now: 'for group in $groups; do : KILL --',
+    breaks: 'What a tools worker had started outlives it when it is killed.',
+    suites: ['property-tests/tools-killed.test.ts'],
   },
   {
     id: 'results-of-the-first',
@@ -104,7 +145,7 @@ export const toolMutations: readonly Mutation[] = [
   {
     id: 'tool-cancel-not-sent',
     file: 'actors/router/tool-calls.ts',
-    old: `else this.#parts.send(worker.workerId, serialiseFrame({ type: 'cancel', job_id: callId }));`,
+    old: `else this.#strangers.cancel(worker.workerId, callId);`,
     now: '',
     breaks: 'A tool runs on for a job that is over.',
     suites: [loop],
@@ -112,7 +153,7 @@ export const toolMutations: readonly Mutation[] = [
   {
     id: 'tool-slot-kept',
     file: 'actors/router/tool-calls.ts',
-    old: `this.#workers.get(call.workerId ?? '')?.calls.delete(call.callId);`,
+    old: `this.#workers.get(call.workerId)?.calls.delete(call.callId);`,
     now: '',
     breaks: 'A call that is over keeps its slot at its tools worker.',
     suites: [loop],
