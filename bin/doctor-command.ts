@@ -67,7 +67,9 @@ async function askHealth(url: string): Promise<Health> {
   return { status: answer.status, ms: answeredAt - askedAt, dates };
 }
 
-async function placeOf(policy: Policy | null, { modelPath, models }: WorkerConfig): Promise<ModelPlace> {
+async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {
+  // A llama-server that runs has loaded what it serves.
+  if (llamaServer?.kind === 'running') return { kind: 'unknown' };
   if (modelPath === 'demo') return { kind: 'here', path: demoModel().path };
   if (modelPath !== null) {
     await checkLocalModel(modelPath);
@@ -77,10 +79,11 @@ async function placeOf(policy: Policy | null, { modelPath, models }: WorkerConfi
   if (policy.model_name === '')
     return { kind: 'none', reason: 'the router names none', fix: 'Start the worker with --model-path.' };
   const registry = openRegistry(models.registryFile);
-  const wanted = { name: policy.model_name, quantization: policy.quantization };
+  const wanted = { name: policy.model_name, quantization: policy.quantization, withProjector: false };
   const quiet = { signal: AbortSignal.timeout(healthMsMax), onProgress: () => undefined, onTrouble: () => undefined };
   try {
-    return { kind: 'here', path: await findModel(wanted, registry, { ...models, offline: true }, quiet) };
+    const { modelPath: path } = await findModel(wanted, registry, { ...models, offline: true }, quiet);
+    return { kind: 'here', path };
   } catch (error) {
     const found = resolve(registry.entries, wanted.name, wanted.quantization);
     if (!found.ok || models.offline) throw error;

@@ -12,8 +12,10 @@ const source = {
   connections: 1,
 };
 const hooks = { signal: new AbortController().signal, onProgress: () => undefined, onTrouble: () => undefined };
-const find = (name: string): Promise<string> =>
-  findModel({ name, quantization: null }, openRegistry(null), source, hooks);
+const find = async (name: string): Promise<string> => {
+  const wanted = { name, quantization: null, withProjector: false };
+  return (await findModel(wanted, openRegistry(null), source, hooks)).modelPath;
+};
 
 async function refusal(name: string): Promise<string> {
   try {

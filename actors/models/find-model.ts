@@ -9,16 +9,24 @@ export interface WantedModel {
   readonly name: string;
   /** '' or null: one is chosen. */
   readonly quantization: string | null;
+  /** The engine can use a vision encoder. */
+  readonly withProjector: boolean;
 }
 
-/** The path of the file that the engine loads. */
+export interface FoundModel {
+  /** Of the file that the engine loads. */
+  readonly modelPath: string;
+  /** Of the model's vision encoder, if it has one and it was wanted. */
+  readonly projectorPath: string | null;
+}
+
 export async function findModel(
-  { name, quantization }: WantedModel,
+  { name, quantization, withProjector }: WantedModel,
   registry: Registry,
   source: ModelSource,
   hooks: FetchHooks,
-): Promise<string> {
-  if (name === demoModelName) return demoModel().path;
+): Promise<FoundModel> {
+  if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null };
   const found = resolve(registry.entries, name, quantization);
   if (!found.ok) {
     const problem = explain(found, { contextSize: 8192, slots: 1 }).problem;
@@ -30,7 +38,6 @@ export async function findModel(
   const { entry } = found;
   if (!entry.capabilities.some(capability => capability !== 'image_generation'))
     throw new ModelError('hub_not_found', `${entry.name} makes images, which this worker cannot do`);
-  // The engine has no use for a vision encoder, which would only take disk and time.
-  const { modelPath } = await fetchModel({ ...entry, projector: null }, source, hooks);
-  return modelPath;
+  // For an engine that has no use for it, a vision encoder would only take disk and time.
+  return fetchModel(withProjector ? entry : { ...entry, projector: null }, source, hooks);
 }
