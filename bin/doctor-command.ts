@@ -67,20 +67,23 @@ async function askHealth(url: string): Promise<Health> {
   return { status: answer.status, ms: answeredAt - askedAt, dates };
 }
 
-async function placeOf(policy: Policy | null, { modelPath, models }: WorkerConfig): Promise<ModelPlace> {
+async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {
+  // A llama-server that runs has loaded what it serves.
+  if (llamaServer?.kind === 'running') return { kind: 'unknown', reason: 'a llama-server has loaded it' };
   if (modelPath === 'demo') return { kind: 'here', path: demoModel().path };
   if (modelPath !== null) {
     await checkLocalModel(modelPath);
     return { kind: 'here', path: modelPath };
   }
-  if (policy === null) return { kind: 'unknown' };
+  if (policy === null) return { kind: 'unknown', reason: 'the router names it, and could not be asked' };
   if (policy.model_name === '')
     return { kind: 'none', reason: 'the router names none', fix: 'Start the worker with --model-path.' };
   const registry = openRegistry(models.registryFile);
-  const wanted = { name: policy.model_name, quantization: policy.quantization };
+  const wanted = { name: policy.model_name, quantization: policy.quantization, withProjector: false };
   const quiet = { signal: AbortSignal.timeout(healthMsMax), onProgress: () => undefined, onTrouble: () => undefined };
   try {
-    return { kind: 'here', path: await findModel(wanted, registry, { ...models, offline: true }, quiet) };
+    const { modelPath: path } = await findModel(wanted, registry, { ...models, offline: true }, quiet);
+    return { kind: 'here', path };
   } catch (error) {
     const found = resolve(registry.entries, wanted.name, wanted.quantization);
     if (!found.ok || models.offline) throw error;

@@ -24,6 +24,7 @@ Settings of the router:
   AUXOT_CTX_SIZE                  context of a slot, tokens (131072)
   AUXOT_MAX_PARALLEL              slots that workers are told to open, and that a silent one counts for (2)
   AUXOT_REDIS_URL                 redis://, rediss:// or unix:// (none: the embedded store)
+  AUXOT_REDIS_WAIT                replicas of it that must have a write before it counts (0)
   AUXOT_DATA_DIR                  folder of the embedded store; :memory: keeps nothing (.auxot)
   AUXOT_FSYNC                     always, everysec or no: when the embedded store's file is forced to the disk (everysec)
   AUXOT_LOG_RETENTION             how long finished jobs can be replayed (1h)

@@ -49,6 +49,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     retentionMs: config.logRetentionMs,
     // The request itself is in the log, and the answer, whose own cap is counted in characters (appender.ts).
     jobBytesMax: 2 * config.maxBodyBytes + 4 * jobLogCharsMax,
+    ...(config.store.kind === 'redis' ? { replicas: config.store.replicas } : {}),
   });
   const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
   const completions = new CompletionList(store, config.logRetentionMs);

@@ -8,6 +8,7 @@ import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
+import { serverEngine } from '../actors/engine/engine.server.ts';
 import type { Engine } from '../actors/engine/engine.ts';
 import { probeMachine } from '../actors/engine/probe.ts';
 import { findModel } from '../actors/models/find-model.ts';
@@ -46,13 +47,17 @@ async function main(args: readonly string[]): Promise<number> {
   const modelPath = config.modelPath === 'demo' ? demoModel().path : config.modelPath;
   if (modelPath !== null) await checkLocalModel(modelPath);
   const registry = openRegistry(config.models.registryFile);
+  /** Vision encoders, by the file of their model. */
+  const projectors = new Map<string, string | null>();
   const worker = gpuWorker({
     ...config,
-    modelPath,
+    // What a running llama-server has loaded is what is served.
+    modelPath: config.llamaServer?.kind === 'running' ? '' : modelPath,
     fetchModel: async ({ name, quantization, signal, onProgress }) => {
       const view = progressView(name, { terminal: process.stderr, diagnostics, now: Date.now });
       try {
-        return await findModel({ name, quantization }, registry, config.models, {
+        const withProjector = config.llamaServer?.kind === 'program' && config.llamaServer.projectorPath === null;
+        const found = await findModel({ name, quantization, withProjector }, registry, config.models, {
           signal,
           onTrouble: message => diagnostics.warn(message),
           freeBytes,
@@ -62,19 +67,24 @@ async function main(args: readonly string[]): Promise<number> {
             onProgress(share, `${progress.phase} ${amount(progress)}`);
           },
         });
+        projectors.set(found.modelPath, found.projectorPath);
+        return found.modelPath;
       } finally {
         view.end();
       }
     },
     instanceId: randomUUID(),
-    openEngine: (options, events) =>
-      llamaEngine({
-        ...options,
-        ...events,
-        embeddings: config.embeddings,
-        memory: config.memory,
-        toolFormat: toolFormatOf(registry.entries, options.modelPath),
-      }),
+    openEngine: (options, events) => {
+      const { embeddings, memory, llamaServer } = config;
+      const toolFormat = toolFormatOf(registry.entries, options.modelPath);
+      if (llamaServer === null) return llamaEngine({ ...options, ...events, embeddings, memory, toolFormat });
+      const server =
+        llamaServer.kind === 'running'
+          ? llamaServer
+          : { ...llamaServer, projectorPath: llamaServer.projectorPath ?? projectors.get(options.modelPath) ?? null };
+      const onLog = (line: string): void => diagnostics.debug('llama-server', { line });
+      return serverEngine({ ...options, ...events, embeddings, toolFormat, server, onLog });
+    },
     openCli: cliOf,
     dial: config.debug === 0 ? dialWs : loggedDial(dialWs, config.debug, diagnostics),
     clock: systemClock,

@@ -16,7 +16,7 @@ import { runPlan } from './simulation/world.ts';
 /** With what it takes to start and to tell a finding, below what scripts/run.mjs gives this file. */
 const seconds = Number(process.env.SIM_SECONDS ?? 280);
 const faultsWanted = 1_000_000;
-/** Later seeds still find what is not understood yet (docs/testing.md): `npm run simulate` plays them. */
+/** `npm run simulate` plays others. */
 const seedsMax = Number(process.env.SIM_SEEDS ?? 150);
 const shrinkMs = 30_000;
 

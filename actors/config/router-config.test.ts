@@ -134,7 +134,7 @@ test('CF9: senseless numbers are refused', () => {
 
 test('CF9, CF10: the store is Redis by a sound URL, and a password is never shown', () => {
   const url = 'rediss://user:s3cret@db:6380/1';
-  assert.equal(config({ AUXOT_REDIS_URL: url }).store, { kind: 'redis', url });
+  assert.equal(config({ AUXOT_REDIS_URL: url }).store, { kind: 'redis', url, replicas: 0 });
   for (const bad of ['http://user:s3cret@db', 'db:6379', 's3cret', '//user:s3cret@db']) {
     const { variable, message } = problem({ ...keys, AUXOT_REDIS_URL: bad });
     assert.is(variable, 'AUXOT_REDIS_URL');

@@ -25,7 +25,8 @@ import {
 export type Fsync = 'always' | 'everysec' | 'no';
 
 export type StoreConfig =
-  | { readonly kind: 'redis'; readonly url: string }
+  /** `replicas` of the server must have a write before it counts. */
+  | { readonly kind: 'redis'; readonly url: string; readonly replicas: number }
   /** `dataDir` is absolute. */
   | { readonly kind: 'embedded'; readonly dataDir: string; readonly fsync: Fsync }
   /** Nothing on disk: every job is lost when the process ends. */
@@ -166,7 +167,7 @@ function readStore(env: Env): StoreConfig {
       const fix = 'Write redis://[user:password@]host[:port][/db], rediss://… for TLS, or unix:///path/to/socket.';
       throw new ConfigError('AUXOT_REDIS_URL', maskUrl(url), 'not a Redis URL', fix);
     }
-    return { kind: 'redis', url };
+    return { kind: 'redis', url, replicas: readInt(env, 'AUXOT_REDIS_WAIT', { fallback: 0, min: 0, max: 16 }) };
   }
   const dataDir = readString(env, 'AUXOT_DATA_DIR', '.auxot');
   if (dataDir === ':memory:') return { kind: 'memory' };

@@ -25,6 +25,7 @@ test('the defaults are those of the reference', () => {
     routerUrl: 'wss://auxot.com/ws',
     gpuKey: 'adm_k',
     modelPath: 'demo',
+    llamaServer: null,
     models: {
       folder: join(homedir(), '.auxot', 'models'),
       hub: { endpoint: 'https://huggingface.co', token: null, idleMs: 60_000 },
@@ -82,12 +83,27 @@ test('what is wrong or missing is named', () => {
     [needed, { AUXOT_RECONNECT_DELAY: '2m' }, 'AUXOT_RECONNECT_MAX_DELAY'],
     [needed, { AUXOT_LOG_LEVEL: 'loud' }, 'AUXOT_LOG_LEVEL'],
     [['--router-url=ftp://x', ...needed], {}, 'AUXOT_ROUTER_URL'],
+    [needed, { AUXOT_LLAMA_URL: 'gpu-box:8080' }, 'AUXOT_LLAMA_URL'],
+    [['--llama-server-path=/a', ...needed], { AUXOT_LLAMA_URL: 'http://gpu-box' }, 'AUXOT_LLAMA_URL'],
+    [['--mmproj-path=/a', ...needed], {}, 'AUXOT_MMPROJ_FILE'],
   ];
   for (const [args, env, variable] of cases) assert.is(refusal(args, env).variable, variable);
   assert.throws(
     () => read([...needed, '--debug=7']),
     (error: unknown) => error instanceof UsageError,
   );
+});
+
+test('a llama-server is one that runs, or a program to start', () => {
+  assert.is(read(needed).llamaServer, null);
+  assert.equal(read(needed, { AUXOT_LLAMA_URL: 'http://gpu-box:8080', AUXOT_LLAMA_API_KEY: 'k' }).llamaServer, {
+    kind: 'running',
+    url: 'http://gpu-box:8080',
+    apiKey: 'k',
+  });
+  const program = { kind: 'program', path: '/a', projectorPath: '/b' };
+  assert.equal(read(['--llama-server-path=/a', '--mmproj-path=/b', ...needed]).llamaServer, program);
+  assert.equal(read(needed, { AUXOT_LLAMA_BINARY: '/a', AUXOT_MMPROJ_FILE: '/b' }).llamaServer, program);
 });
 
 test('the help names every flag, and no message shows the key', () => {

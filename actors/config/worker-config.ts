@@ -13,12 +13,15 @@ import {
 import { type LogLevel, logLevels } from './diagnostics.ts';
 import { ConfigError, type Env, readChoice, readDurationMs, readInt, readOptional, readString } from './env.ts';
 import { type FlagKind, type Flags, UsageError } from './flags.ts';
+import { type LlamaServerConfig, readLlamaServerConfig } from './llama-server-config.ts';
 import { type ModelsConfig, readModelsConfig } from './models-config.ts';
 
 export const workerFlags = {
   'gpu-key': 'value',
   'router-url': 'value',
   'model-path': 'value',
+  'llama-server-path': 'value',
+  'mmproj-path': 'value',
   debug: 'optional',
   help: 'switch',
   version: 'switch',
@@ -30,6 +33,7 @@ export interface WorkerConfig {
   readonly gpuKey: string;
   /** A GGUF file; `demo` stands for the model that comes with the program. null: the model that the router names. */
   readonly modelPath: string | null;
+  readonly llamaServer: LlamaServerConfig;
   readonly models: ModelsConfig;
   /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
   readonly gpuLayers: number | null;
@@ -71,6 +75,10 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
     routerUrl: url.url,
     gpuKey,
     modelPath: flags.value('model-path') || readOptional(env, 'AUXOT_MODEL_FILE'),
+    llamaServer: readLlamaServerConfig(env, {
+      path: flags.value('llama-server-path'),
+      projectorPath: flags.value('mmproj-path'),
+    }),
     models: readModelsConfig(env),
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
@@ -114,6 +122,11 @@ Usage: auxot-worker [flags]
   --model-path FILE   a GGUF file, or "demo" for the small model
                       that comes with this program                   (AUXOT_MODEL_FILE; default: the model that the
                                                                       router names, fetched if it is not there)
+  --llama-server-path FILE
+                      a llama-server program to run the model in,
+                      for models that see images                     (AUXOT_LLAMA_BINARY; default: the engine of
+                                                                      this program, which sees none)
+  --mmproj-path FILE  the model's vision encoder, for llama-server   (AUXOT_MMPROJ_FILE; default: the registry's)
   --debug [1|2]       log the frames to and from the router (and AUXOT_LOG_LEVEL=debug); 2: whole, with prompts and
                       answers; keys and credentials are in none
   --help, --version
@@ -132,6 +145,8 @@ Environment (a .env file in the current directory is read first; the environment
   AUXOT_CTX_SIZE_MIN         how short a context may become for that (default 4096 tokens)
   AUXOT_KV_CACHE_TYPE        f16, q8_0, q4_0, or auto: coarser ones before the context becomes shorter (default f16)
   AUXOT_THREADS              processor threads for the engine        (default 0: chosen from model and machine)
+  AUXOT_LLAMA_URL            a llama-server that runs already; no model is fetched and none loaded
+  AUXOT_LLAMA_API_KEY        the key that it wants                   (none)
   AUXOT_EMBEDDINGS           also: makes embeddings as well; only: nothing else; never
                              (default auto: models that were made for it make nothing else)
   AUXOT_HEARTBEAT_INTERVAL   a heartbeat this often                  (default 10s)

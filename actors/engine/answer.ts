@@ -39,6 +39,8 @@ export interface Answer {
   restoreText(written: string, reasoningTokens: number): boolean;
   /** Takes the next token; true when the answer is over because of what it said. */
   push(token: number, chance?: TokenLogprob): boolean;
+  /** The same of tokens whose text is known already, and whole. */
+  pushText(tokens: readonly number[], said: string, chance?: TokenLogprob): boolean;
   /** The answer is over: gives out what was held back. `ended` says why, as far as the sampler knows. */
   finish(
     ended: 'stop' | 'length',
@@ -154,11 +156,16 @@ export function answer(options: AnswerOptions): Answer {
     }
   };
 
-  const hear = (token: number): void => {
+  const hearText = (said: string, tokens: number): void => {
     const thoughtBefore = parser.inThought;
-    const said = characters.push(token);
     if (said !== '') take(parser.push(said));
-    if (thoughtBefore || parser.inThought) reasoningTokens += 1;
+    if (thoughtBefore || parser.inThought) reasoningTokens += tokens;
+  };
+
+  const hear = (token: number): void => hearText(characters.push(token), 1);
+
+  const proveAdvance = (): void => {
+    if (ids.length > 0 && options.now() - lastPieceAt > quietMsMax) give(parser.inThought ? 'reasoning' : 'text', '');
   };
 
   return {
@@ -178,7 +185,14 @@ export function answer(options: AnswerOptions): Answer {
       ids.push(token);
       if (chance !== undefined) chances.push(chance);
       hear(token);
-      if (ids.length > 0 && options.now() - lastPieceAt > quietMsMax) give(parser.inThought ? 'reasoning' : 'text', '');
+      proveAdvance();
+      return over;
+    },
+    pushText(tokens, said, chance) {
+      ids.push(...tokens);
+      if (chance !== undefined) chances.push(chance);
+      hearText(said, tokens.length);
+      proveAdvance();
       return over;
     },
     finish(ended) {

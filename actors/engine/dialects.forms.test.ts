@@ -15,8 +15,8 @@ import { writtenSoFar } from './continuation.ts';
 import { forms } from './dialects.forms.ts';
 import { type Dialect, dialectOf } from './dialects.ts';
 import type { EngineJob, GeneratedToolCall, Piece } from './engine.ts';
-import { toolNames, typesOf } from './generation.ts';
 import { openGuides } from './guide.ts';
+import { toolNames, typesOf } from './job-answer.ts';
 
 const runs = {
   numRuns: Number(process.env.FC_RUNS ?? 20),

@@ -147,6 +147,8 @@ export interface Piece {
   /** May be empty: tokens that say nothing (yet), such as those of a tool call being written. */
   readonly text: string;
   readonly ids: readonly number[];
+  /** Not all tokens are known: whoever goes on with this answer goes on from its text. */
+  readonly isInexact?: boolean | undefined;
   /** Of the tokens of this text, and of those that became no text by themselves. */
   readonly logprobs?: readonly TokenLogprob[] | undefined;
   /** The next piece of a tool call; its first has the id and the name. `text` is empty then. */

@@ -1,13 +1,13 @@
 /**
  * One job on one slot: prompt, tokens, answer.
  */
-import { randomBytes } from 'node:crypto';
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
-import { type Answer, answer } from './answer.ts';
+import type { Answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
 import { type Dialect, startsInThought } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
+import { jobAnswer, unreadable } from './job-answer.ts';
 import { evaluatePrompt } from './prompt.ts';
 import { penaltyTokens, samplingOptions, temperatureOf } from './sampling.ts';
 import { tokenChance } from './token-chances.ts';
@@ -34,22 +34,10 @@ export async function runJob(
   const { signal } = hooks;
   const { resume } = job;
   const sampled: Token[] = tokens.slice(promptLength);
-  const said = answer({
+  const said = jobAnswer(job, { prompt, dialect }, hooks, (ids, last) =>
     // Token is a branded number, and these came from the same model.
-    detokenize: (ids, last) => model.detokenize(ids as Token[], dialect.showsControl, last as Token[]),
-    toolsOffered: (job.tools?.length ?? 0) > 0,
-    typesOf: typesOf(job.tools ?? []),
-    toolNames: toolNames(job.tools ?? []),
-    dialect,
-    startsInThought: startsInThought(prompt, dialect),
-    stop: job.stop ?? [],
-    oneCall: job.parallelToolCalls === false,
-    callId,
-    now: Date.now,
-    onPiece: hooks.onPiece,
-    onToolCall: hooks.onToolCall,
-    already: resume,
-  });
+    model.detokenize(ids as Token[], dialect.showsControl, last as Token[]),
+  );
   let output = resume?.tokens ?? 0;
   const limit = job.maxTokens !== undefined && job.maxTokens > 0 ? job.maxTokens : Number.POSITIVE_INFINITY;
   const overAlready = resume !== undefined && restored(said, resume, prompt, dialect);
@@ -119,15 +107,6 @@ export async function runJob(
   };
 }
 
-const excerptCharsMax = 200;
-
-/** Half a call would do something that was not meant, and its marks as text would be no answer. */
-function unreadable(written: string): EngineError {
-  const excerpt = JSON.stringify(written.slice(-excerptCharsMax));
-  const why = `the model wrote a tool call that cannot be read, up to ${excerpt}; ask again, or offer simpler tools`;
-  return new EngineError('malformed_tool_call', why);
-}
-
 /** Brings the reader of the answer to where the other worker stood. True when the answer was over there. */
 function restored(said: Answer, resume: ResumePoint, prompt: string, dialect: Dialect): boolean {
   if (resume.ids !== null) return said.restore(resume.ids);
@@ -141,32 +120,7 @@ function wordsOf(model: LlamaModel, resume: ResumePoint, prompt: string, dialect
     : null;
 }
 
-export const toolNames = (tools: readonly Readonly<Record<string, unknown>>[]): ReadonlySet<string> =>
-  new Set(tools.flatMap(({ function: fn }) => (isRecord(fn) && typeof fn.name === 'string' ? [fn.name] : [])));
-
-/** The types that the schemas of a job's tools name for a parameter. */
-export function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
-  return (tool: string, parameter: string): readonly string[] | null => {
-    for (const { function: fn } of tools) {
-      if (!isRecord(fn) || fn.name !== tool || !isRecord(fn.parameters)) continue;
-      const { properties } = fn.parameters;
-      const schema = isRecord(properties) ? properties[parameter] : undefined;
-      const type = isRecord(schema) ? schema.type : undefined;
-      if (typeof type === 'string') return [type];
-      if (Array.isArray(type)) return type.filter(item => typeof item === 'string');
-    }
-    return null;
-  };
-}
-
-/** Calls written as tags got `xml_` and eight digits in the reference; everybody else writes `call_`. */
-const callId = (form: 'json' | 'text'): string =>
-  form === 'json' ? `call_${randomBytes(12).toString('hex')}` : `xml_${randomBytes(4).toString('hex')}`;
-
 /** Shifting would lose the beginning of a conversation without a word. All lengths are checked, so this is never called. */
 export const noShift = (): never => {
   throw new EngineError('internal_error', 'the context is full');
 };
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

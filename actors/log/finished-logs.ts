@@ -60,9 +60,9 @@ export class FinishedLogs {
     let removed = 0;
     for (;;) {
       const oldest = await this.list('-');
+      const expired = await this.expired(oldest, now);
       const doomed = oldest.filter(([id, fields]) => {
-        const expired = Number.parseInt(id, 10) + this.limits.retentionMs <= now;
-        if (!expired && this.counted.bytes + openBytes <= this.limits.logsBytesMax) return false;
+        if (!expired.has(id) && this.counted.bytes + openBytes <= this.limits.logsBytesMax) return false;
         this.counted.bytes -= costOf(fields);
         this.counted.logs -= 1;
         return true;
@@ -75,6 +75,16 @@ export class FinishedLogs {
       removed += doomed.length;
       if (oldest.length > doomed.length) return { removed, bytes: this.counted.bytes + openBytes };
     }
+  }
+
+  /**
+   * Of these, those whose log has expired: by the store, whose clock set the time. A router whose own clock is ahead would
+   * take logs away that others still promise.
+   */
+  private async expired(entries: readonly Entry[], now: number): Promise<ReadonlySet<string>> {
+    const overdue = entries.filter(([id]) => Number.parseInt(id, 10) + this.limits.retentionMs <= now);
+    const replies = await this.run(overdue.map(([, fields]): Words => ['exists', logKey(fields[1] ?? '')]));
+    return new Set(overdue.flatMap(([id], i) => (Number(replies[i]?.[1]) === 0 ? [id] : [])));
   }
 
   private async tidy(): Promise<void> {

@@ -314,9 +314,20 @@ export function jobLogContract(test: typeof uvuTest, name: string, open: () => P
     assert.is((await log.read('open')).length, 1);
     // Another router counts the same, also after this one removed some.
     assert.is((await new JobLog(store, { logsBytesMax: 12_000 }).sweep(Date.now())).removed, 0);
+    for (const jobId of ['done-3', 'done-4']) await store.pexpire(logKey(jobId), 1);
+    await new Promise(resolve => setTimeout(resolve, 20));
     const later = await log.sweep(Date.now() + 3_700_000);
     assert.is(later.removed, 2, 'expired logs leave the books');
     assert.is(await store.xlen(finishedKey), 0);
+  });
+
+  // Found by the simulation: a router whose clock was an hour ahead removed a log a second after its end.
+  on('a router whose clock is wrong takes no log away that has not expired', async (store, log) => {
+    await log.append([creation('a')]);
+    await log.append([append('a', 1, 2, [end], { ends: true })]);
+    await log.close();
+    assert.is((await new JobLog(store).sweep(Date.now() + 3_700_000)).removed, 0);
+    assert.is((await log.read('a')).length, 2);
   });
 
   on('a reply that is lost, and the same batch again: ok, and in the log once', async store => {

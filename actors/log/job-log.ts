@@ -14,13 +14,15 @@
  *     batch, they would run for a stale writer too, and take the log away from the job's new owner.
  * L6. An unfinished job stands in the index in the name of the boot that opened its last epoch: who takes a job over puts
  *     it there together with the opening entry, and who has lost it takes away what was put there in its own name only.
+ * L7. With `replicas`, an append is acknowledged when that many replicas of the server have it. One that they do not
+ *     confirm in time is trouble with the store: it may be there, and is then found to be ours when it is repeated (L1).
  */
 import { envelopeVersion } from '../../protocol/job-events.ts';
 import { comparePositions, origin, type Position } from '../../protocol/position.ts';
 import { FinishedLogs, type SweepResult } from './finished-logs.ts';
 import { endsLog, isAdoption } from './last-said.ts';
 import { entryAfter, follows, LogCorrupt, type LogEntry, parseEntry } from './log-entry.ts';
-import { logKey, readyKey } from './log-keys.ts';
+import { logKey, readyKey, replicatedKey } from './log-keys.ts';
 import { type BatchReply, type Entry, type Store, StoreTrouble, type Words } from './store.ts';
 
 export { LogCorrupt, type LogEntry } from './log-entry.ts';
@@ -62,6 +64,8 @@ export interface JobLogOptions {
   readonly logsBytesMax: number;
   /** After this long without an acknowledgement the store counts as down. Longer than a fail-over of Redis Sentinel's default pace is not waited for. */
   readonly answerMs: number;
+  /** Replicas that must have an entry before it counts as written. Design §2a.14. */
+  readonly replicas: number;
 }
 
 export const jobLogDefaults: JobLogOptions = {
@@ -70,12 +74,15 @@ export const jobLogDefaults: JobLogOptions = {
   jobBytesMax: 32 * 1024 * 1024,
   logsBytesMax: 64 * 1024 * 1024,
   answerMs: 5000,
+  replicas: 0,
 };
 
 /** A job must always be able to say how it ended, also above its cap. */
 const endBytesMax = 1024 * 1024;
 /** How many times the wait for an answer an index entry may stand without its log: one would do, and nothing presses. */
 const answersWaited = 4;
+/** A replica confirms within two round trips; one that takes this long is in trouble. */
+const replicasMs = 1000;
 /** Entries of the index read in one round trip. */
 const indexPage = 1000;
 
@@ -121,7 +128,7 @@ export class JobLog {
       words.push(xadd(append));
     }
     if (words.length === 0) return results;
-    const replies = await this.run(words, isRefusal);
+    const replies = await this.runReplicated(words, isRefusal);
     const refused: typeof sent = [];
     for (const each of sent) {
       const [error, id] = replies[each.reply] ?? [null, null];
@@ -130,6 +137,8 @@ export class JobLog {
     }
     if (refused.length > 0) {
       const ours = await this.areOurs(refused.map(({ append }) => append));
+      // They were written before, perhaps by a connection that is gone: the server waits for what this one has written.
+      if (ours.includes(true)) await this.runReplicated([['set', replicatedKey, this.options.boot, 'PX', replicasMs]]);
       for (const [i, { index }] of refused.entries()) results[index] = ours[i] === true ? ok : fenced;
     }
     for (const { index, append, reply } of sent) {
@@ -321,6 +330,17 @@ export class JobLog {
   }
 
   /** One round trip, bounded in time. Any error that `expected` does not name is trouble with the store. */
+  /** L7. */
+  private async runReplicated(words: Words[], expected?: (error: Error) => boolean): Promise<BatchReply> {
+    const { replicas } = this.options;
+    if (replicas === 0) return this.run(words, expected);
+    const replies = await this.run([...words, ['wait', replicas, replicasMs]], expected);
+    const [, confirmed] = replies.pop() ?? [null, 0];
+    if (Number(confirmed) < replicas)
+      throw new StoreTrouble(`${confirmed} of ${replicas} replicas have confirmed a write within ${replicasMs} ms.`);
+    return replies;
+  }
+
   private async run(words: Words[], expected: (error: Error) => boolean = () => false): Promise<BatchReply> {
     if (words.length === 0) return [];
     const replies = await answered(this.store.pipeline(words).exec(), this.options.answerMs);

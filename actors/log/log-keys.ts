@@ -19,6 +19,8 @@ export const offersKey = (pool: string, line: string): string => `auxot:offers:1
 export const inboxKey = (boot: string): string => `auxot:inbox:${boot}`;
 /** An entry here ends the boot's blocking read at once. */
 export const wakeKey = (boot: string): string => `auxot:wake:${boot}`;
+/** Written so that there is something to wait for: it holds nothing. */
+export const replicatedKey = 'auxot:replicated';
 /** Chat completions that were to be stored, in the order they ended. */
 export const completionsKey = 'auxot:completions';
 /** What a stored completion's caller has noted on it later. */

@@ -13,8 +13,10 @@ const source = {
 };
 const online = { ...source, offline: false };
 const hooks = { signal: new AbortController().signal, onProgress: () => undefined, onTrouble: () => undefined };
-const find = (name: string): Promise<string> =>
-  findModel({ name, quantization: null }, openRegistry(null), source, hooks);
+const find = async (name: string): Promise<string> => {
+  const wanted = { name, quantization: null, withProjector: false };
+  return (await findModel(wanted, openRegistry(null), source, hooks)).modelPath;
+};
 
 async function refusal(name: string): Promise<string> {
   try {
@@ -41,17 +43,22 @@ test('before a model is fetched that will hardly fit, the numbers are told; one 
   ] as const) {
     const stop = new AbortController();
     const told: string[] = [];
-    const asked = findModel({ name: 'Qwen3-8B', quantization: 'Q4_K_S' }, openRegistry(null), online, {
-      signal: stop.signal,
-      onProgress: () => undefined,
-      onTrouble: message => {
-        if (/GB are free/.test(message)) told.push(message);
+    const asked = findModel(
+      { name: 'Qwen3-8B', quantization: 'Q4_K_S', withProjector: false },
+      openRegistry(null),
+      online,
+      {
+        signal: stop.signal,
+        onProgress: () => undefined,
+        onTrouble: message => {
+          if (/GB are free/.test(message)) told.push(message);
+        },
+        freeBytes: async () => {
+          setTimeout(() => stop.abort(), 20);
+          return gigabytes * 2 ** 30;
+        },
       },
-      freeBytes: async () => {
-        setTimeout(() => stop.abort(), 20);
-        return gigabytes * 2 ** 30;
-      },
-    });
+    );
     await asked.then(
       () => assert.unreachable(),
       () => undefined,

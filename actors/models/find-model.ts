@@ -11,6 +11,15 @@ export interface WantedModel {
   readonly name: string;
   /** '' or null: one is chosen. */
   readonly quantization: string | null;
+  /** The engine can use a vision encoder. */
+  readonly withProjector: boolean;
+}
+
+export interface FoundModel {
+  /** Of the file that the engine loads. */
+  readonly modelPath: string;
+  /** Of the model's vision encoder, if it has one and it was wanted. */
+  readonly projectorPath: string | null;
 }
 
 export interface FindHooks extends FetchHooks {
@@ -18,14 +27,13 @@ export interface FindHooks extends FetchHooks {
   readonly freeBytes?: () => Promise<number>;
 }
 
-/** The path of the file that the engine loads. */
 export async function findModel(
-  { name, quantization }: WantedModel,
+  { name, quantization, withProjector }: WantedModel,
   registry: Registry,
   source: ModelSource,
   hooks: FindHooks,
-): Promise<string> {
-  if (name === demoModelName) return demoModel().path;
+): Promise<FoundModel> {
+  if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null };
   const found = resolve(registry.entries, name, quantization);
   if (!found.ok) {
     const problem = explain(found, { contextSize: 8192, slots: 1 }).problem;
@@ -37,15 +45,14 @@ export async function findModel(
   const { entry } = found;
   if (!entry.capabilities.some(capability => capability !== 'image_generation'))
     throw new ModelError('hub_not_found', `${entry.name} makes images, which this worker cannot do`);
-  // The engine has no use for a vision encoder, which would only take disk and time.
-  const wanted = { ...entry, projector: null };
+  // For an engine that has no use for it, a vision encoder would only take disk and time.
+  const wanted = withProjector ? entry : { ...entry, projector: null };
   const isHere = await fetchModel(wanted, { ...source, offline: true }, hooks).then(
     () => true,
     () => false, // what is wrong is found again below, by who can mend it
   );
   if (!isHere && !source.offline) await warnOfSize(wanted, hooks);
-  const { modelPath } = await fetchModel(wanted, source, hooks);
-  return modelPath;
+  return fetchModel(wanted, source, hooks);
 }
 
 /** What any worker would want to give a model; with less it is hardly worth having. */

@@ -10,7 +10,8 @@
  */
 import { openAfterMs } from '../../machines/stream.ts';
 import type { CodeName } from '../../protocol/codes.ts';
-import { comparePositions, origin, type Position } from '../../protocol/position.ts';
+import { isTerminal } from '../../protocol/job-events.ts';
+import { comparePositions, type Position } from '../../protocol/position.ts';
 import type { Effect, Follow, ShardInput } from '../../protocol/shard-messages.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { LogCorrupt, type LogEntry } from '../log/job-log.ts';
@@ -163,9 +164,9 @@ export class Callers {
     this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId, turn });
   }
 
-  progressed({ streamId, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
+  progressed({ streamId, what, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
     const caller = this.#callers.get(streamId);
-    if (caller !== undefined) caller.progress = `prompt ${processed}/${total}`;
+    if (caller !== undefined) caller.progress = `${what} ${processed}/${total}`;
   }
 
   end({ streamId, turn, position }: Extract<Effect, { kind: 'end' }>): void {
@@ -268,14 +269,14 @@ export class Callers {
     const waits = this.#callers.get(streamId)?.follow?.waits ?? true;
     // Its last word may be on its way there.
     await appender.settled(jobId);
-    let found = comparePositions(after, origin) > 0;
     for await (const { entries, reachesEnd } of tail.tail(jobId, after, current)) {
-      found = true;
       post(jobId, { kind: 'streamEntries', streamId, turn, entries: entries.map(logged), last: reachesEnd });
       if (reachesEnd && !waits) return;
+      if (entries.some(({ events }) => events.some(({ type }) => isTerminal(type)))) return;
       await new Promise<void>(resolve => clock.defer(resolve));
     }
-    if (found || !current()) return;
+    if (!current()) return;
+    // There is no log, or it was removed while its caller read slowly.
     this.refuse(
       streamId,
       'object_not_found',

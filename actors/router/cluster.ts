@@ -53,7 +53,7 @@ export class Cluster {
       epochOf,
       take: (jobId, epoch) => logs.takeOffered(jobId, epoch),
       letGo: jobId => jobs.letGo(jobId),
-      abandoned: jobId => post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId }),
+      abandoned: jobId => jobs.abandoned(jobId),
       unwanted: jobId => post(jobId, { kind: 'jobCancel', at: clock.now(), jobId, reason: 'requested' }),
       handover: letter => this.#handovers.read(letter),
     });

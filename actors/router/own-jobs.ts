@@ -75,6 +75,17 @@ export class OwnJobs {
     return this.#jobs.has(jobId);
   }
 
+  /** Nobody at another router reads its answer any more. That is kept beside the job: whoever takes it is told. */
+  abandoned(jobId: string): void {
+    const { callers, clock, post, tellAbandoned } = this.#parts;
+    if (!callers.watch(jobId)) {
+      // It went on to yet another router before the letter came.
+      if (!this.#jobs.has(jobId)) return tellAbandoned(jobId);
+      this.#leftAlone.add(jobId);
+    }
+    post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId });
+  }
+
   /** Somebody wants its answer, again. */
   wanted(jobId: string): void {
     this.#leftAlone.delete(jobId);

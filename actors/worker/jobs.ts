@@ -90,7 +90,8 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
 
   const isCurrent = (jobId: string, job: RunningJob): boolean => running.get(jobId) === job;
 
-  const say = (jobId: string, job: RunningJob, { kind, text, ids, choice = 0, logprobs, call, end }: Piece): void => {
+  const say = (jobId: string, job: RunningJob, { kind, text, ids, choice = 0, ...more }: Piece): void => {
+    const { logprobs, call, end } = more;
     const reasoning = kind === 'reasoning' ? { reasoning: true } : {};
     if (version() === 1) {
       if (text !== '') send({ type: 'token', job_id: jobId, token: text, ...reasoning });
@@ -104,7 +105,7 @@ export function openJobs({ engine, send, version, jobMsMax, keepMs, clock, diagn
       ...reasoning,
       ...attemptOf(job),
       seq: job.seq,
-      ids: [...ids],
+      ...(more.isInexact === true ? {} : { ids: [...ids] }),
       ...(choice === 0 ? {} : { choice }),
       ...(logprobs === undefined ? {} : { logprobs: [...logprobs] }),
       ...(call === undefined ? {} : { call: wirePiece(call) }),

@@ -19,6 +19,8 @@ export interface JudgedJob {
 
 /** A job may end so much later than its deadline: timers, shards and the log take their time. */
 const lateMs = 3000;
+/** What a router that is gone leaves open is ended by whoever takes it over: a lease, and an answer of the store that was lost. */
+const takeOverMs = 8000;
 /** Without a word from its worker, a job goes elsewhere or is asked after long before this. */
 const quietMs = 25_000;
 
@@ -117,7 +119,7 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
   const silent = before !== undefined && isHeld(before) && end.at - before.at > quietMs;
   if (end.type === 'job.expired' && tells && silent && !jumped)
     return wrong(`its worker had it for the last ${end.at - before.at} ms and said nothing`);
-  const dueAt = Math.max(submitted.at + times.jobTimeoutMs, calmAt) + lateMs;
+  const dueAt = Math.max(submitted.at + times.jobTimeoutMs, calmAt + takeOverMs) + lateMs;
   if (!jumped && end.at > dueAt) return wrong(`it ended ${end.at - dueAt} ms too late`);
   return { jobId, submitted, events, end };
 }
