@@ -1,7 +1,9 @@
 /** What a quiet answer says meanwhile: its place in the line, and how far its prompt is. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { toolsOff } from '../actors/router/tool-offer.ts';
 import { pingFrame } from '../protocol/anthropic-api.ts';
+import { calls, dialTools } from './tools-worker.fake.ts';
 import { openWorld } from './world.ts';
 
 test('a caller whose job waits is told its place, and a caller whose prompt is read how far that is', async () => {
@@ -23,6 +25,25 @@ test('a caller whose job waits is told its place, and a caller whose prompt is r
   await clock.pass(16_000);
   assert.match(callers[0]?.text ?? '', /"hello"[^\n]*\n\n: keep-alive\n\n$/);
   assert.is(callers[0]?.said, 'hello');
+});
+
+test('a caller whose model waits for tools is told how many have answered', async () => {
+  const { front, ask, clock, worker } = openWorld({ tools: { ...toolsOff, allowed: ['t'] } });
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t']);
+  const caller = ask();
+  await clock.settle();
+  gpu.say({ ...calls(gpu.jobs[0] ?? '', ['t', '{}'], ['t', '{}']), full_response: 'Let me look.' });
+  await clock.pass(16_000);
+  assert.match(caller.text, /\n\n: tools 0\/2\n\n$/);
+  tools.answer(tools.jobs[1], { result: 1 });
+  await clock.pass(16_000);
+  assert.match(caller.text, /\n\n: tools 1\/2\n\n$/);
+  tools.answer(tools.jobs[0], { result: 2 });
+  await clock.settle();
+  gpu.say({ type: 'token', job_id: gpu.jobs[1], token: 'Seen.' });
+  await clock.pass(16_000);
+  assert.match(caller.text, /"Seen\."[^\n]*\n\n: keep-alive\n\n$/);
 });
 
 test('APIs whose clients wait for an event get theirs, behind the same comment', async () => {

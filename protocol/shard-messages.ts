@@ -354,8 +354,14 @@ export type Effect =
       readonly status: number;
       readonly headers: Readonly<Record<string, string>>;
     }
-  /** How far the worker is with the prompt of the stream's job: shown while there is nothing else to say. */
-  | { readonly kind: 'progress'; readonly streamId: number; readonly processed: number; readonly total: number }
+  /** How far the stream's job is with its prompt, or with the tools of a round: shown while there is nothing else to say. */
+  | {
+      readonly kind: 'progress';
+      readonly streamId: number;
+      readonly what: 'prompt' | 'tools';
+      readonly processed: number;
+      readonly total: number;
+    }
   /** The request goes on from these jobs: it is to come again with their logs. */
   | {
       readonly kind: 'readHistories';

@@ -164,9 +164,9 @@ export class Callers {
     this.#parts.post(caller.jobId, { kind: 'streamPaused', streamId, turn });
   }
 
-  progressed({ streamId, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
+  progressed({ streamId, what, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
     const caller = this.#callers.get(streamId);
-    if (caller !== undefined) caller.progress = `prompt ${processed}/${total}`;
+    if (caller !== undefined) caller.progress = `${what} ${processed}/${total}`;
   }
 
   end({ streamId, turn, position }: Extract<Effect, { kind: 'end' }>): void {

@@ -95,7 +95,7 @@ export class JobFrames {
       }
       case 'prompt_progress':
         if (foreign(live.job, { workerId, attempt: frame.attempt }) !== null) return;
-        this.#jobs.out(...this.#streams.progress(jobId, frame.processed, frame.total));
+        this.#jobs.out(...this.#streams.progress(jobId, 'prompt', frame.processed, frame.total));
         return;
       default:
         // Display frames: proof of life, which the front has noted.

@@ -8,6 +8,7 @@
 import type { Decision, Draft, Refusal } from '../../machines/job.decide.ts';
 import { outputEvents } from '../../machines/job.decide.ts';
 import { begin, evolve, isOver, type Job, type JobAction } from '../../machines/job.ts';
+import { roundNow } from '../../machines/tool-round.ts';
 import type { JobEvent, JobSubmitted } from '../../protocol/job-events.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { origin, type Position } from '../../protocol/position.ts';
@@ -153,6 +154,11 @@ export class LiveJobs {
     if (event.type === 'job.completed' && answer.api === 'openai.chat' && answer.store === true)
       chunk.effects.push({ kind: 'listCompletion', jobId });
     chunk.effects.push(...this.#streams.show(job.submitted.jobId, event, job.position));
+    const round = roundNow(job.tools);
+    if (round !== null && (event.type === 'toolRound.started' || event.type === 'toolCall.finished')) {
+      const done = round.calls.filter(({ state }) => state === 'finished').length;
+      chunk.effects.push(...this.#streams.progress(jobId, 'tools', done, round.calls.length));
+    }
     this.#carry(live, chunk, actions);
   }
 

@@ -117,8 +117,9 @@ export class Streams {
   }
 
   /** No event: it is gone when something is said. */
-  progress(jobId: string, processed: number, total: number): Effect[] {
-    return [...(this.#ofJob.get(jobId) ?? [])].map(streamId => ({ kind: 'progress', streamId, processed, total }));
+  progress(jobId: string, what: 'prompt' | 'tools', processed: number, total: number): Effect[] {
+    const streams = [...(this.#ofJob.get(jobId) ?? [])];
+    return streams.map(streamId => ({ kind: 'progress', streamId, what, processed, total }));
   }
 
   openEarly(streamId: number): Effect[] {
