@@ -5,7 +5,8 @@
  * may fall inside a word, so that the model may go on differently, but nothing is said twice.
  */
 import { type CallForm, callIndex, commonForm } from '../../protocol/call-form.ts';
-import { common, type Dialect } from './dialects.ts';
+import { common } from './dialects.table.ts';
+import type { Dialect } from './dialects.ts';
 import type { GeneratedToolCall, ResumePoint } from './engine.ts';
 
 /** What the model had written, as far as the text tells: its thought comes first, in its tags, unless the prompt opened it. */

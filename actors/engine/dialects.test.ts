@@ -339,6 +339,7 @@ test('every format that the registry names is one that is read, and docs/tool-fo
 test('thoughts have the tags that the template names, and the prompt may have opened one', () => {
   const dialect = dialectOf({ template: '<tool_call> <thinking> </thinking>' });
   assert.equal(said(parse(dialect, ['<thinking>Hm.</thinking>Yes.'])), { text: 'Yes.', reasoning: 'Hm.', calls: [] });
+  assert.equal(dialectOf({ template: '<|user|>{{ m }}<|end|><|tool_call|>' }).thought, ['<think>', '</think>']);
   for (const [template, prompt, opens] of [
     ['<think></think>', '<|Assistant|><think>\n', true],
     ['<think></think>', '<|Assistant|><think>\n\n</think>\n\n', false],

@@ -11,7 +11,8 @@ import {
 } from 'node-llama-cpp';
 import { answerGrammar } from '../../protocol/answer-grammar.ts';
 import { formToGoOnIn } from './continuation.ts';
-import { common, type Dialect } from './dialects.ts';
+import { common } from './dialects.table.ts';
+import type { Dialect } from './dialects.ts';
 import { EngineError, type EngineJob } from './engine.ts';
 
 export interface Guide {

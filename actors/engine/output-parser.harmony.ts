@@ -8,9 +8,11 @@
  * An answer that does not begin with a channel (a grammar leads it, or it goes on from its text) is read in the common
  * form. P1 and P2 of output-parser.ts hold here, too.
  */
+
 import { tagStart } from './openings.ts';
+import { outputs } from './output-parser.outputs.ts';
 import type { Output, OutputParser } from './output-parser.ts';
-import { argumentsReader, type CallReader, type CallSoFar, marksIn, type Reading } from './tool-call-text.ts';
+import { argumentsReader, type CallReader, marksIn } from './tool-call-text.ts';
 
 const marks = [
   '<|end|>',
@@ -32,30 +34,8 @@ export function harmonyParser(
     ? 'thought'
     : 'opening';
   let held = '';
-  let out: Output[] = [];
   let call: { readonly name: string; readonly read: CallReader } | null = null;
-  let told: number | null = null;
-  let callBegun = false;
-
-  const give = (kind: 'text' | 'reasoning', text: string): void => {
-    if (text !== '') out.push({ kind, text });
-  };
-
-  const tell = (so: CallSoFar): void => {
-    if (!callBegun) out.push({ kind: 'callBegun' });
-    callBegun = true;
-    if (told === null) out.push({ kind: 'callOpened', form: so.form, name: so.name });
-    const text = so.arguments.slice(told ?? 0);
-    if (text !== '') out.push({ kind: 'callArguments', text });
-    told = so.arguments.length;
-  };
-
-  const whole = (so: CallSoFar): void => {
-    tell(so);
-    out.push({ kind: 'call', form: so.form, name: so.name, arguments: so.arguments });
-    told = null;
-    call = null;
-  };
+  const said = outputs();
 
   const step = (ended: boolean): boolean => {
     switch (phase) {
@@ -69,10 +49,10 @@ export function harmonyParser(
       case 'common': {
         const [begin] = marksIn(held, 0, begins);
         const sure = begin?.at ?? held.length - (ended ? 0 : tagStart(held, begins));
-        out.push(...common.push(held.slice(0, sure)));
+        said.add(common.push(held.slice(0, sure)));
         held = held.slice(sure);
         if (begin === undefined) return false;
-        out.push(...common.finish());
+        said.add(common.finish());
         phase = 'header';
         return true;
       }
@@ -98,26 +78,27 @@ export function harmonyParser(
         if (!held.trimStart().startsWith('{')) {
           const end = held.indexOf('<|');
           if (end === -1 && !ended) return false;
-          whole({ form: 'json', name: call.name, arguments: '{}' });
+          said.call({ form: 'json', name: call.name, arguments: '{}' }, '');
+          call = null;
           held = end === -1 ? '' : held.slice(end);
           phase = 'header';
           return true;
         }
         const reading = call.read(held, ended);
         if (reading.kind === 'more') {
-          if (reading.call !== undefined) tell(reading.call);
+          if (reading.call !== undefined) said.callSoFar(reading.call);
           return false;
         }
         if (reading.kind === 'call') {
-          whole(reading);
+          said.call(reading, '');
+          call = null;
           held = held.slice(reading.length);
           phase = 'header';
           return held !== '';
         }
-        if (reading.kind === 'broken' && reading.call !== undefined) tell(reading.call);
-        out.push({ kind: 'callBroken', text: `${call.name}: ${held.slice(0, brokenAt(reading))}` });
+        if (reading.kind === 'broken')
+          said.callBroken(reading.call, `${call.name}: ${held.slice(0, reading.length)}`, '');
         call = null;
-        told = null;
         phase = 'broken';
         return true;
       }
@@ -130,17 +111,17 @@ export function harmonyParser(
         return true;
       }
       default: {
-        const kind = phase === 'thought' ? 'reasoning' : 'text';
+        const give = phase === 'thought' ? said.reasoning : said.text;
         const [first] = marksIn(held, 0, marks);
         if (first !== undefined) {
-          give(kind, held.slice(0, first.at));
+          give(held.slice(0, first.at));
           const begins = first.mark === '<|start|>' || first.mark === '<|channel|>';
           held = held.slice(first.at + (begins ? 0 : first.mark.length));
           if (first.mark !== message && first.mark !== '<|constrain|>') phase = 'header';
           return true;
         }
         const sure = ended ? held.length : held.length - tagStart(held, marks);
-        give(kind, held.slice(0, sure));
+        give(held.slice(0, sure));
         held = held.slice(sure);
         return false;
       }
@@ -151,10 +132,8 @@ export function harmonyParser(
     while (step(ended)) {
       // Each step takes text or changes phase, so this ends.
     }
-    if (ended && phase === 'common') out.push(...common.finish(cut));
-    const done = out;
-    out = [];
-    return done;
+    if (ended && phase === 'common') said.add(common.finish(cut));
+    return said.take();
   };
 
   return {
@@ -165,10 +144,8 @@ export function harmonyParser(
     finish(cut = false) {
       if (cut && phase === 'call' && call !== null) {
         const reading = held.trimStart().startsWith('{') ? call.read(held, false) : null;
-        if (reading?.kind === 'more' && reading.call !== undefined) whole(reading.call);
-        const done = out;
-        out = [];
-        return done;
+        if (reading?.kind === 'more' && reading.call !== undefined) said.call(reading.call, '');
+        return said.take();
       }
       return run(true, cut);
     },
@@ -177,5 +154,3 @@ export function harmonyParser(
     },
   };
 }
-
-const brokenAt = (reading: Reading): number => (reading.kind === 'broken' ? reading.length : 0);

@@ -13,11 +13,19 @@
  * P5. White space around calls is dropped, but what stood between two texts is kept; one line break inside each end of
  *     a thought and all white space after it are dropped.
  */
-import { common, type Dialect } from './dialects.ts';
+import { common } from './dialects.table.ts';
+import type { Dialect } from './dialects.ts';
 import { firstOpening, type Opening, tagStart } from './openings.ts';
 import { harmonyParser } from './output-parser.harmony.ts';
-import type { CallForm, CallReader, CallSoFar, Reading, ToolsOffered, TypesOf } from './tool-call-text.ts';
-import { marksIn } from './tool-call-text.ts';
+import { outputs } from './output-parser.outputs.ts';
+import {
+  type CallForm,
+  type CallReader,
+  marksIn,
+  type Reading,
+  type ToolsOffered,
+  type TypesOf,
+} from './tool-call-text.ts';
 
 export type Output =
   | { readonly kind: 'text' | 'reasoning'; readonly text: string }
@@ -77,48 +85,14 @@ function channelless({
   /** Text not decided yet. */
   let held = '';
   let thoughtIsNew = true;
-  /** In a thought: nothing but white space stands on its last line. */
-  let lineIsNew = true;
   let open: { readonly opening: Opening | null; readonly read: CallReader; readonly inThought: boolean } | null = null;
   /** What ends a call that cannot be read. */
   let ends: { readonly closings: readonly string[]; readonly nexts: readonly string[] } = { closings: [], nexts: [] };
-  /** Characters of the open call's arguments that are told; null before it is certain. */
-  let told: number | null = null;
   /** White space that stood before the open call. */
   let spaceBefore = '';
-  /** White space to put between the text before the last call and the text after it; null = no call since. */
-  let gap: string | null = null;
-  let hasText = false;
-  /** Inside a block of code, as far as the text so far says. */
-  let inFence = false;
-  /** The end of the text so far. */
-  let tail = '';
   /** Whether the answer is a call without a mark was found out. */
   let bareTried = false;
-  let out: Output[] = [];
-
-  const give = (kind: 'text' | 'reasoning', text: string): void => {
-    if (text === '') return;
-    const last = out.at(-1);
-    if (last?.kind === kind) out[out.length - 1] = { kind, text: last.text + text };
-    else out.push({ kind, text });
-  };
-
-  const say = (text: string): void => {
-    if (text === '') return;
-    let whole = text;
-    if (gap !== null) {
-      const words = text.trimStart();
-      if (words === '') return;
-      whole = hasText ? (gap || text.slice(0, text.length - words.length)) + words : words;
-      gap = null;
-    }
-    hasText = true;
-    const parts = (tail + whole).split('```');
-    if (parts.length % 2 === 0) inFence = !inFence;
-    tail = (parts.at(-1) ?? '').slice(-2);
-    give('text', whole);
-  };
+  const said = outputs();
 
   /** One step; false when more text is needed. */
   const step = (ended: boolean): boolean => {
@@ -143,14 +117,14 @@ function channelless({
         if (call !== null && (end === -1 || call.at < end)) {
           const before = held.slice(0, call.at);
           if (call.opening.reader === null) {
-            reason(before);
+            said.reasoning(before);
             held = held.slice(call.at + call.opening.mark.length);
             return true;
           }
           const words = before.replace(/\n$/, '');
           const line = before.slice(before.lastIndexOf('\n') + 1);
-          const begins = isControl(call.opening) || (line.trim() === '' && (before.includes('\n') || lineIsNew));
-          reason(begins ? words : before + call.opening.mark);
+          const begins = isControl(call.opening) || (line.trim() === '' && (before.includes('\n') || said.lineIsNew));
+          said.reasoning(begins ? words : before + call.opening.mark);
           held = held.slice(call.at + call.opening.mark.length);
           if (!begins) return true;
           spaceBefore = before.slice(words.length);
@@ -158,14 +132,14 @@ function channelless({
           return true;
         }
         if (end !== -1) {
-          reason(held.slice(0, end).replace(/\n$/, ''));
+          said.reasoning(held.slice(0, end).replace(/\n$/, ''));
           held = held.slice(end + thinkClose.length);
           phase = 'resuming';
           return true;
         }
         const marks = [thinkClose, ...inThought.map(({ mark }) => mark)].flatMap(mark => [mark, `\n${mark}`]);
         const certain = ended ? held.length : held.length - tagStart(held, marks);
-        reason(held.slice(0, certain));
+        said.reasoning(held.slice(0, certain));
         held = held.slice(certain);
         return false;
       }
@@ -177,7 +151,7 @@ function channelless({
       }
       case 'answer': {
         if (held === '') return false;
-        if (toolsOffered && bare !== null && !hasText && gap === null && !bareTried) {
+        if (toolsOffered && bare !== null && said.isEmpty && !bareTried) {
           bareTried = true;
           spaceBefore = '';
           open = { opening: null, read: bare(tools), inThought: false };
@@ -190,11 +164,11 @@ function channelless({
           const before = held.slice(0, at);
           held = held.slice(at + opening.mark.length);
           if (opening.reader === null) {
-            say(before);
+            said.text(before);
             return true;
           }
           const words = before.trimEnd();
-          say(words);
+          said.text(words);
           spaceBefore = before.slice(words.length);
           begin(opening, false);
           return true;
@@ -208,7 +182,7 @@ function channelless({
           if (toolsOffered) certain = held.slice(0, certain).trimEnd().length;
         }
         // White space at the end belongs to the text, unless it only follows a call.
-        say(held.slice(0, certain));
+        said.text(held.slice(0, certain));
         held = held.slice(certain);
         return false;
       }
@@ -222,17 +196,17 @@ function channelless({
           held = held.slice(Math.max(0, length - own.length));
         };
         if (reading.kind === 'more') {
-          if (reading.begun && !open.inThought) show();
-          if (reading.call !== undefined) tell(reading.call);
+          if (reading.begun && !open.inThought) said.callBegins();
+          if (reading.call !== undefined) said.callSoFar(reading.call);
           return false;
         }
         if (isProse(reading)) {
-          if ((reading.kind !== 'none' || reading.begun) && !open.inThought) show();
+          if ((reading.kind !== 'none' || reading.begun) && !open.inThought) said.callBegins();
           const { inThought } = open;
           open = null;
           phase = inThought ? 'thought' : 'answer';
-          if (inThought) reason(spaceBefore + mark);
-          else say(spaceBefore + mark);
+          if (inThought) said.reasoning(spaceBefore + mark);
+          else said.text(spaceBefore + mark);
           return true;
         }
         if (open.inThought) openings = [...openings, { mark: thinkClose, reader: null }];
@@ -242,21 +216,16 @@ function channelless({
           open = null;
           return true;
         }
-        show();
         if (reading.kind === 'broken') {
-          if (reading.call !== undefined) tell(reading.call);
           const written = (own === '' ? mark + held : own + held).slice(0, mark.length + reading.length);
-          out.push({ kind: 'callBroken', text: written });
+          said.callBroken(reading.call, written, spaceBefore);
           taken(reading.length);
           ends = reading;
           open = null;
-          told = null;
-          gap ??= spaceBefore;
           phase = 'broken';
           return true;
         }
-        whole(reading);
-        gap ??= spaceBefore;
+        said.call(reading, spaceBefore);
         taken(reading.length);
         if (reading.next === undefined) open = null;
         else {
@@ -291,44 +260,15 @@ function channelless({
     if (reading.kind === 'none') return true;
     if (reading.kind === 'broken' && reading.call !== undefined) return false;
     if (open?.inThought === true)
-      return reading.kind === 'broken' || (reading.kind === 'call' && !isKnown(reading.name));
+      return reading.kind === 'broken' || (reading.kind === 'call' && !tools.isOffered(reading.name));
     const isTag = open?.opening !== undefined && open.opening !== null && !isControl(open.opening);
-    return reading.kind === 'broken' && isTag && (inFence || (tail.endsWith('`') && spaceBefore === ''));
+    return reading.kind === 'broken' && isTag && said.isCode(spaceBefore);
   };
-  const isKnown = (name: string): boolean => tools.isOffered(name);
-
-  const reason = (text: string): void => {
-    if (text === '') return;
-    lineIsNew = text.slice(text.lastIndexOf('\n') + 1).trim() === '' && (text.includes('\n') || lineIsNew);
-    give('reasoning', text);
-  };
-
-  let begun = false;
-  const show = (): void => {
-    if (begun) return;
-    begun = true;
-    out.push({ kind: 'callBegun' });
-  };
-
-  const tell = ({ form, name, arguments: written }: CallSoFar): void => {
-    show();
-    if (told === null) out.push({ kind: 'callOpened', form, name });
-    const text = written.slice(told ?? 0);
-    if (text !== '') out.push({ kind: 'callArguments', text });
-    told = written.length;
-  };
-
-  const whole = (call: CallSoFar): void => {
-    tell(call);
-    out.push({ kind: 'call', form: call.form, name: call.name, arguments: call.arguments });
-    told = null;
-  };
-
   /** What of a call was written when the answer was cut. */
   const cutCall = (): void => {
     const reading = open?.read((open.opening?.isPart === true ? open.opening.mark : '') + held, false);
     if (reading?.kind !== 'more' || !reading.begun || (open?.inThought === true && reading.call === undefined)) return;
-    if (reading.call !== undefined) whole(reading.call);
+    if (reading.call !== undefined) said.call(reading.call, spaceBefore);
     held = '';
     open = null;
     phase = 'answer';
@@ -347,9 +287,7 @@ function channelless({
     while (step(ended)) {
       // Each step either takes text or changes phase, so this ends.
     }
-    const done = out;
-    out = [];
-    return done;
+    return said.take();
   };
 
   return {

@@ -225,6 +225,7 @@ export const routerVersion2: readonly Case<RouterPeer>[] = [
       for (const [code, status, told] of [
         ['context_length_exceeded', 400, 'context_length_exceeded'],
         ['worker_error', 500, 'worker_error'],
+        ['malformed_tool_call', 500, 'malformed_tool_call'],
         ['no_such_code', 500, 'worker_error'],
       ] as const) {
         const { asked, job } = await peer.askFor(line, { stream: false });
