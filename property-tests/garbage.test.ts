@@ -65,7 +65,7 @@ async function isWell(): Promise<void> {
   assert.is((await chat(router.url)).json?.choices[0].message.content, 'Hello from the GPU!');
   worker.close();
   await untilHealth(router.url, ({ workers }) => workers === 0, 'the worker is still there');
-  const complaint = /.*(a shard died|could not be handled|killed its shard|at .*\.ts:\d+).*/.exec(router.output());
+  const complaint = /.*(a shard died|could not be handled|killed its shard|at .*\.[jt]s:\d+).*/.exec(router.output());
   assert.is(complaint?.[0] ?? '', '');
 }
 
@@ -505,7 +505,7 @@ async function refusalOf(name: string, args: readonly string[], env: Record<stri
   try {
     const { status } = await within(15_000, program.ended, `it started: ${program.output()}`);
     assert.is.not(status, 0);
-    assert.not.match(program.output(), /\n\s+at .*\.ts:\d+/, 'a stack is no error message');
+    assert.not.match(program.output(), /\n\s+at .*\.[jt]s:\d+/, 'a stack is no error message');
     return program.output();
   } finally {
     program.kill('SIGKILL');

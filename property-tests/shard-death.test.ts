@@ -89,7 +89,7 @@ async function openRouter(options: { memoryMib?: number; entry?: URL } = {}): Pr
       worker.hello(slots);
       await waitUntil(
         () => front.health().slots >= slots,
-        5000,
+        20_000,
         () => 'the worker is not offered',
       );
       return worker;
@@ -112,7 +112,7 @@ async function run(router: Router, disturb: (round: number) => void | Promise<vo
   const callers = Array.from({ length: callersCount }, (_, n) => router.ask(n % 10 === 9 ? { stream: false } : {}));
   await waitUntil(
     () => worker.jobs.length === callersCount,
-    10_000,
+    30_000,
     () => `only ${worker.jobs.length} jobs came`,
   );
   const jobs = [...worker.jobs].sort();

@@ -3,7 +3,9 @@
  * (spec/http-api §4.5). All that a model would read is counted: a client that is told too little lets its conversation
  * grow until it fits no more.
  */
+
 import type { JobRequest } from './job-events.ts';
+import { isRecord } from './record.ts';
 
 const bytesPerToken = 4;
 const tokensPerMessage = 4;
@@ -50,6 +52,3 @@ function functionsIn(list: unknown): Readonly<Record<string, unknown>>[] {
   if (!Array.isArray(list)) return [];
   return list.flatMap((item: unknown) => (isRecord(item) && isRecord(item.function) ? [item.function] : []));
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -7,6 +7,7 @@
  */
 import type { CliSaying, CliUsage, Listener } from './cli.ts';
 import { record } from './conversation.ts';
+import { SaidText } from './said-text.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -24,8 +25,7 @@ export class ClaudeListener implements Listener {
   readonly #tools: ReadonlySet<string>;
   /** Once deltas came, whole messages say nothing new. */
   #streams = false;
-  #said = false;
-  #newMessage = false;
+  readonly #text = new SaidText();
   #call: OpenCall | null = null;
   #calls = 0;
   #stopReason = '';
@@ -71,7 +71,7 @@ export class ClaudeListener implements Listener {
   #delta(event: Fields): CliSaying[] {
     switch (event.type) {
       case 'message_start':
-        this.#newMessage = this.#said;
+        this.#text.messageBegins();
         this.#current = usageOf(record(record(event.message).usage));
         return [];
       case 'content_block_start':
@@ -99,7 +99,7 @@ export class ClaudeListener implements Listener {
   }
 
   #blockBegan({ type, id, name, text }: Fields): CliSaying[] {
-    if (type === 'text' && typeof text === 'string' && text !== '') return this.#text(text);
+    if (type === 'text' && typeof text === 'string' && text !== '') return this.#text.say(text);
     if (type !== 'tool_use') return [];
     const called = this.#callerTool(name);
     if (called === null) return [];
@@ -108,7 +108,7 @@ export class ClaudeListener implements Listener {
   }
 
   #blockGrew({ type, text, thinking, partial_json: json }: Fields): CliSaying[] {
-    if (type === 'text_delta' && typeof text === 'string') return this.#text(text);
+    if (type === 'text_delta' && typeof text === 'string') return this.#text.say(text);
     if (type === 'thinking_delta' && typeof thinking === 'string') return [{ kind: 'reasoning', text: thinking }];
     if (type === 'input_json_delta' && typeof json === 'string' && this.#call !== null) this.#call.json += json;
     return [];
@@ -126,27 +126,17 @@ export class ClaudeListener implements Listener {
   #whole({ model, content, usage, stop_reason: reason }: Fields): CliSaying[] {
     if (model === '<synthetic>') return [];
     if (typeof reason === 'string') this.#stopReason = reason;
-    this.#newMessage = this.#said;
+    this.#text.messageBegins();
     this.#usage = later(this.#usage, usageOf(record(usage)));
     return (Array.isArray(content) ? content.map(record) : []).flatMap((block): CliSaying[] => {
       if (block.type === 'thinking') return [{ kind: 'reasoning', text: String(block.thinking ?? '') }];
-      if (block.type === 'text') return this.#text(String(block.text ?? ''));
+      if (block.type === 'text') return this.#text.say(String(block.text ?? ''));
       const name = block.type === 'tool_use' ? this.#callerTool(block.name) : null;
       if (name === null) return [];
       this.#calls += 1;
       const args = JSON.stringify(block.input ?? {});
       return [{ kind: 'callBegun' }, { kind: 'call', id: String(block.id), name, arguments: args }];
     });
-  }
-
-  /** Between two messages (it used a tool of its own in between) stands an empty line. */
-  #text(text: string): CliSaying[] {
-    const gap = this.#newMessage && text !== '' ? '\n\n' : '';
-    if (text !== '') {
-      this.#newMessage = false;
-      this.#said = true;
-    }
-    return [{ kind: 'text', text: gap + text }];
   }
 
   #callerTool(name: unknown): string | null {

@@ -9,6 +9,7 @@
  */
 import type { CliDriver, CliJob, CliSaying, CliUsage, Launch, Listener } from './cli.ts';
 import { type Image, record, type Turn } from './conversation.ts';
+import { SaidText } from './said-text.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -83,8 +84,7 @@ class CodexListener implements Listener {
   /** Calls of the history: these are told as well, when the turn begins. */
   readonly #told: ReadonlySet<string>;
   #calls = 0;
-  #said = false;
-  #newMessage = false;
+  readonly #text = new SaidText();
   #usage: CliUsage = { input: 0, cached: 0, output: 0, reasoning: 0 };
 
   constructor(job: CliJob) {
@@ -105,12 +105,12 @@ class CodexListener implements Listener {
     if (id !== undefined) return this.#asked(id, method);
     switch (method) {
       case 'item/agentMessage/delta':
-        return this.#text(String(params.delta ?? ''));
+        return this.#text.say(String(params.delta ?? ''));
       case 'item/reasoning/textDelta':
       case 'item/reasoning/summaryTextDelta':
         return [{ kind: 'reasoning', text: String(params.delta ?? '') }];
       case 'item/started':
-        if (record(params.item).type === 'agentMessage') this.#newMessage = this.#said;
+        if (record(params.item).type === 'agentMessage') this.#text.messageBegins();
         return [];
       case 'rawResponseItem/completed':
         return this.#item(record(params.item));
@@ -179,14 +179,6 @@ class CodexListener implements Listener {
   #asked(id: unknown, method: string): CliSaying[] {
     if (method === 'item/tool/call') return [];
     return [write(JSON.stringify({ id, error: { code: -32601, message: `${method} is not offered here` } }))];
-  }
-
-  #text(text: string): CliSaying[] {
-    if (text === '') return [];
-    const gap = this.#newMessage ? '\n\n' : '';
-    this.#newMessage = false;
-    this.#said = true;
-    return [{ kind: 'text', text: gap + text }];
   }
 
   #item({ type, name, call_id: id, arguments: args }: Fields): CliSaying[] {

@@ -8,6 +8,7 @@
 import type { EngineJob } from '../engine/engine.ts';
 import type { CliDriver, CliJob, CliSaying, Launch, Listener } from './cli.ts';
 import { type Conversation, conversationOf, record, type Turn } from './conversation.ts';
+import { SaidText } from './said-text.ts';
 
 /** One argument of a program may have 128 KiB on Linux, and a character up to four bytes. */
 const promptCharsMax = 32_000;
@@ -68,18 +69,17 @@ class CursorListener implements Listener {
   readonly opening: readonly string[] = [];
   /** Of the message that is being written; the whole message repeats its pieces. */
   #pieces = '';
-  #said = false;
-  #newMessage = false;
+  readonly #text = new SaidText();
 
   hear(event: Fields): CliSaying[] {
     switch (event.type) {
       case 'assistant':
-        return this.#text(textOf(record(event.message).content));
+        return this.#said(textOf(record(event.message).content));
       case 'thinking':
         return typeof event.text === 'string' && event.text !== '' ? [{ kind: 'reasoning', text: event.text }] : [];
       case 'tool_call':
         this.#pieces = '';
-        this.#newMessage = this.#said;
+        this.#text.messageBegins();
         return [];
       case 'result':
         if (event.is_error === true || event.subtype !== 'success')
@@ -90,13 +90,10 @@ class CursorListener implements Listener {
     }
   }
 
-  #text(text: string): CliSaying[] {
-    if (text === '' || (this.#pieces !== '' && text === this.#pieces)) return [];
-    const gap = this.#newMessage ? '\n\n' : '';
-    this.#newMessage = false;
-    this.#said = true;
+  #said(text: string): CliSaying[] {
+    if (this.#pieces !== '' && text === this.#pieces) return [];
     this.#pieces += text;
-    return [{ kind: 'text', text: gap + text }];
+    return this.#text.say(text);
   }
 }
 

@@ -2,7 +2,9 @@
  * Tools in a conversation, as a chat template can bear them: whole where it can, simpler where it stumbles, and told in
  * words where it knows of no tools at all.
  */
+
 import { commonForm } from '../../protocol/call-form.ts';
+import { isRecord } from '../../protocol/record.ts';
 
 type Message = Readonly<Record<string, unknown>>;
 type Tool = Readonly<Record<string, unknown>>;
@@ -128,6 +130,3 @@ To call one, write its name and its arguments exactly so, once for each call, an
 ${before}{…}${behind}
 What it returned follows between <tool_response> and ${responseEnd}. Call none that is not listed.`;
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

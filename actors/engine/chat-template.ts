@@ -5,7 +5,9 @@
  * turn or an assistant turn without text, and throw; then, and only then, a simpler form of the same conversation is
  * tried. To a template that knows no tools they are told in words (chat-template.tools.ts).
  */
+
 import { Template } from '@huggingface/jinja';
+import { isRecord } from '../../protocol/record.ts';
 import { simplerTool, toldInWords, typedTool } from './chat-template.tools.ts';
 import { EngineError, type EngineJob } from './engine.ts';
 
@@ -160,6 +162,3 @@ function withoutSystem(messages: readonly Message[]): readonly Message[] {
     index === first ? { ...message, content: [...system, String(message.content)].join('\n\n') } : message,
   );
 }
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

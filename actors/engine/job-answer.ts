@@ -1,5 +1,7 @@
 /** How the answer of one job is read while it is written: the same for every engine. */
+
 import { randomBytes } from 'node:crypto';
+import { isRecord } from '../../protocol/record.ts';
 import { type Answer, type AnswerOptions, answer } from './answer.ts';
 import { type Dialect, startsInThought } from './dialects.ts';
 import { EngineError, type EngineJob, type GenerateHooks } from './engine.ts';
@@ -57,6 +59,3 @@ export function typesOf(tools: readonly Readonly<Record<string, unknown>>[]) {
 /** Calls written as tags got `xml_` and eight digits in the reference; everybody else writes `call_`. */
 const callId = (form: 'json' | 'text'): string =>
   form === 'json' ? `call_${randomBytes(12).toString('hex')}` : `xml_${randomBytes(4).toString('hex')}`;
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

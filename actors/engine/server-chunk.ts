@@ -1,6 +1,8 @@
 /** One event of llama-server's `/completion` stream. Fields that are not there are as if nothing was said in them. */
+
 import type { TokenLogprob } from '../../protocol/job-events.ts';
-import { isRecord, ServerTrouble } from './server-http.ts';
+import { isRecord } from '../../protocol/record.ts';
+import { ServerTrouble } from './server-http.ts';
 
 export interface Chunk {
   readonly text: string;

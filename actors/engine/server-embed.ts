@@ -1,8 +1,9 @@
 /** Vectors of texts by a llama-server that makes them. */
+import { isRecord } from '../../protocol/record.ts';
 import { type EmbedJob, encoded } from './embeddings.ts';
 import { EngineError, type EngineResult, type GenerateHooks } from './engine.ts';
 import type { ServerFacts } from './server-facts.ts';
-import { isRecord, type ServerHttp } from './server-http.ts';
+import type { ServerHttp } from './server-http.ts';
 
 const textMsMax = 600_000;
 

@@ -1,10 +1,12 @@
 /** What a running llama-server says of itself and of the model in it. */
+
 import type { Feature } from '../../protocol/features.ts';
+import { isRecord } from '../../protocol/record.ts';
 import { type ChatTemplate, chatTemplate } from './chat-template.ts';
 import { type Dialect, dialectOf } from './dialects.ts';
 import { canShorten } from './embeddings.ts';
 import { EngineError } from './engine.ts';
-import { isRecord, type ServerHttp, ServerTrouble } from './server-http.ts';
+import { type ServerHttp, ServerTrouble } from './server-http.ts';
 
 export interface ServerFacts {
   /** Name of the model, as people say it. */

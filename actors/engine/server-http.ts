@@ -9,6 +9,7 @@
 import type { IncomingMessage } from 'node:http';
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import { isRecord } from '../../protocol/record.ts';
 
 /** `status` null: no answer came, or it broke off. */
 export class ServerTrouble extends Error {
@@ -162,6 +163,3 @@ function refused(status: number, path: string, text: string): ServerTrouble {
   const code = typeof error.code === 'number' ? error.code : status;
   return new ServerTrouble(code, message, typeof error.type === 'string' ? error.type : '');
 }
-
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

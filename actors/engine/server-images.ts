@@ -2,8 +2,8 @@
  * The images of a conversation as llama-server takes them: a mark in the prompt for each, and beside the prompt the files,
  * in the same order.
  */
+import { isRecord } from '../../protocol/record.ts';
 import { EngineError, type EngineJob } from './engine.ts';
-import { isRecord } from './server-http.ts';
 
 export interface WithImages {
   readonly messages: EngineJob['messages'];

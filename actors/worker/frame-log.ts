@@ -5,6 +5,7 @@
  * - Level 1 has what happens, without what is said: no tokens, answers or signs of life, and of a job only its outline.
  *   Level 2 has every frame whole, prompts and answers with it; images become their size, and long texts are cut.
  */
+import { isRecord } from '../../protocol/record.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Dial } from './socket.ts';
 
@@ -92,6 +93,3 @@ const cut = (text: string): string =>
   text.length <= charactersMax
     ? text
     : `${text.slice(0, charactersMax)}… (${text.length - charactersMax} more characters)`;
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -156,7 +156,8 @@ function readAnswer({ status, bytes, cut }: Downloaded): { json: unknown } | str
   if (status === 429) return 'the limit of the search service is reached; try again later';
   if (status !== 200)
     return `the search service answers with status ${status}: ${bytes.toString('utf8').slice(0, 500)}`;
-  if (cut) return 'the answer of the search service is too large';
+  if (cut === 'large') return 'the answer of the search service is too large';
+  if (cut === 'broken') return 'the answer of the search service broke before its end';
   try {
     return { json: JSON.parse(bytes.toString('utf8')) };
   } catch {
