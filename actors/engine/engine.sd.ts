@@ -9,6 +9,7 @@
  * I2. A first start that fails is told with the program's own words. Later ones are tried again, later each time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isRecord } from '../../protocol/record.ts';
 import {
   type Engine,
   EngineError,
@@ -18,7 +19,7 @@ import {
   type EngineState,
   type GenerateHooks,
 } from './engine.ts';
-import { isRecord, type ServerHttp, ServerTrouble, serverHttp } from './server-http.ts';
+import { type ServerHttp, ServerTrouble, serverHttp } from './server-http.ts';
 import { freePort, type Program, startProgram } from './server-program.ts';
 
 /** The files beside the model that it paints with. */
