@@ -69,13 +69,13 @@ async function askHealth(url: string): Promise<Health> {
 
 async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {
   // A llama-server that runs has loaded what it serves.
-  if (llamaServer?.kind === 'running') return { kind: 'unknown' };
+  if (llamaServer?.kind === 'running') return { kind: 'unknown', reason: 'a llama-server has loaded it' };
   if (modelPath === 'demo') return { kind: 'here', path: demoModel().path };
   if (modelPath !== null) {
     await checkLocalModel(modelPath);
     return { kind: 'here', path: modelPath };
   }
-  if (policy === null) return { kind: 'unknown' };
+  if (policy === null) return { kind: 'unknown', reason: 'the router names it, and could not be asked' };
   if (policy.model_name === '')
     return { kind: 'none', reason: 'the router names none', fix: 'Start the worker with --model-path.' };
   const registry = openRegistry(models.registryFile);

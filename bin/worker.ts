@@ -10,6 +10,7 @@ import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/work
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
 import { serverEngine } from '../actors/engine/engine.server.ts';
 import type { Engine } from '../actors/engine/engine.ts';
+import { probeMachine } from '../actors/engine/probe.ts';
 import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
@@ -59,6 +60,7 @@ async function main(args: readonly string[]): Promise<number> {
         const found = await findModel({ name, quantization, withProjector }, registry, config.models, {
           signal,
           onTrouble: message => diagnostics.warn(message),
+          freeBytes,
           onProgress: progress => {
             view.show(progress);
             const share = progress.totalBytes ? progress.doneBytes / progress.totalBytes : 0;
@@ -102,6 +104,11 @@ async function main(args: readonly string[]): Promise<number> {
   if (exitCode === 0) diagnostics.info(message);
   else diagnostics.error(message);
   return exitCode;
+}
+
+async function freeBytes(): Promise<number> {
+  const { vram, ram, limit } = await probeMachine(null);
+  return vram.freeBytes + Math.min(ram.freeBytes, limit?.freeBytes ?? ram.freeBytes);
 }
 
 /** @throws when the policy names a program that nobody has written a driver for. */

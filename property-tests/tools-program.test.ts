@@ -130,6 +130,7 @@ test('shell tools, MCP servers and the health page, each with the secrets that a
       router.send(job('j3', 'everything', { command: 'echo', arguments: { message: 'hello' } }));
       router.send(job('j4', 'code_executor', { code: '1' }));
       router.send(job('j5', 'some_tool', {}, { mcp_package: 'left-pad' }));
+      router.send(job('j6', 'everything__trigger-long-running-operation', { duration: 2, steps: 4 }));
       const shell = JSON.stringify(await router.result('j1'));
       const mcp = JSON.stringify(await router.result('j2'));
       for (const word of ['TOKEN=token-of-the-script', 'CALL=came-with-the-call']) assert.match(shell, word);
@@ -140,6 +141,10 @@ test('shell tools, MCP servers and the health page, each with the secrets that a
       assert.match(JSON.stringify(await router.result('j3')), 'hello');
       assert.is((await router.result('j4')).code, 'not_allowed', 'T10: not in the allow-list');
       assert.is((await router.result('j5')).code, 'not_allowed', 'T10: a package that a job names');
+      await router.result('j6');
+      const told = router.frames.filter(({ type, job_id }) => type === 'tool_progress' && job_id === 'j6');
+      assert.ok(told.length > 0, 'how far an MCP server is with a call');
+      assert.is(told.at(-1)?.total, 4);
       const health = await fetch(`http://127.0.0.1:${healthPort}/health`);
       assert.is(health.status, 200);
       router.drop();

@@ -11,7 +11,7 @@ import type { AnswerShape, JobEvent } from './job-events.ts';
 import type { Cursor, Position } from './position.ts';
 import type { PageAsked } from './responses-api.input-items.ts';
 import type { ImagePart, JobMark } from './worker-frames.parts.ts';
-import type { ToolDefinition, ToolJobFrame } from './worker-frames.tools.ts';
+import type { ToolDefinition, ToolJobFrame, ToolProgressFrame } from './worker-frames.tools.ts';
 
 /** A job's or worker's hash slot, 0–255: the two hex digits after the prefix. The front maps slots to shards. */
 export const slotOf = (id: string): number => {
@@ -313,7 +313,9 @@ export type ToolInput =
       readonly message: string;
     }
   /** A `tool_result` for a caller that called the tool directly. */
-  | { readonly kind: 'directAnswered'; readonly callId: string; readonly text: string };
+  | { readonly kind: 'directAnswered'; readonly callId: string; readonly text: string }
+  /** A `tool_progress` for such a caller. */
+  | { readonly kind: 'directProgressed'; readonly callId: string; readonly text: string };
 
 /**
  * Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. Without any
@@ -483,6 +485,7 @@ export type Effect =
   | { readonly kind: 'endTool'; readonly callId: string; readonly thanks: boolean }
   /** The result of a call that was made directly. */
   | { readonly kind: 'toolResulted'; readonly callId: string; readonly outcome: ToolOutcome }
+  | { readonly kind: 'toolProgressed'; readonly callId: string; readonly frame: ToolProgressFrame }
   | { readonly kind: 'offerTools'; readonly workerId: string; readonly offer: ToolsOffer }
   | { readonly kind: 'withdrawTools'; readonly workerId: string }
   /** The job has ended: the front forgets it. */

@@ -113,6 +113,16 @@ export const toolErrorCodes = [
 ] as const;
 export type ToolErrorCode = (typeof toolErrorCodes)[number];
 
+/** Version 2, unasked: how far the call is, as its tool says. Loses nothing when it is lost. */
+export const ToolProgress = Type.Object({
+  type: Literal('tool_progress'),
+  job_id: Text,
+  progress: Type.Number(),
+  total: Optional(Type.Number()),
+  message: Optional(Text),
+});
+export type ToolProgressFrame = Static<typeof ToolProgress>;
+
 export const ReloadPolicy = Type.Object({ type: Literal('reload_policy'), policy: ToolsPolicy });
 export const PolicyReloaded = Type.Object({
   type: Literal('policy_reloaded'),

@@ -126,6 +126,29 @@ test('every miss suggests the nearest: no name takes fewer edits than the one su
   );
 });
 
+test('every missed quantization suggests the nearest that the model has', () => {
+  const mistyped = fc
+    .tuple(fc.constantFrom(...entries), fc.constantFrom('', 'x', 'M', '9', '_'), fc.nat())
+    .map(([entry, more, at]) => {
+      const place = at % (entry.quantization.length + 1);
+      return { entry, asked: entry.quantization.slice(0, place) + more + entry.quantization.slice(place + 1) };
+    });
+  fc.assert(
+    fc.property(mistyped, ({ entry: { name }, asked }) => {
+      const miss = resolve(entries, name, asked);
+      if (miss.ok) return; // nothing, or what another spelling of one says
+      if (miss.unknown !== 'quantization') throw new Error(`${name} is not found`);
+      const variants = entries.filter(entry => entry.name === name);
+      assert.equal(miss.variants, variants);
+      const words = variants.flatMap(({ quantization, label }) => [quantization, label]);
+      const least = Math.min(...words.map(word => editDistance(plain(asked), plain(word))));
+      assert.is(editDistance(plain(asked), plain(miss.nearest)), least, asked);
+      assert.match(explain(miss, { contextSize: 8192, slots: 1 }).fix, miss.nearest);
+    }),
+    runs,
+  );
+});
+
 test('any text at all is found or explained', () => {
   fc.assert(
     fc.property(fc.string(), fc.option(fc.string(), { nil: null }), (asked, quantization) => {

@@ -8,6 +8,7 @@ import {
   McpError,
   type Tool,
 } from '@modelcontextprotocol/sdk/types.js';
+import type { ToolProgressFrame } from '../../protocol/worker-frames.tools.ts';
 import { newRequestId } from '../router/ids.ts';
 import type { McpParts } from './mcp.ts';
 
@@ -40,26 +41,34 @@ export function openMcpServer(parts: McpParts, sessionId: string, callerGone: ()
       })),
     ],
   }));
-  server.setRequestHandler(CallToolRequestSchema, ({ params: { name, arguments: args = {} } }, { signal }) => {
+  server.setRequestHandler(CallToolRequestSchema, ({ params }, { signal }) => {
+    const { name, arguments: args = {}, _meta } = params;
     const signals = [signal, callerGone()].filter(one => one !== undefined);
     const ends = AbortSignal.any(signals);
     if (name === generateText.name && mcpExposeLlm) return generate(parts, args, ends);
     if (!front.tools.listed.some(tool => tool.name === name))
       throw new McpError(ErrorCode.InvalidParams, `no connected tools worker may run "${name.slice(0, 200)}"`);
-    return runTool(parts, name, args, sessionId, ends);
+    const progressToken = _meta?.progressToken;
+    // Beside the answer, on the session's own stream: answers are in one piece.
+    const progressed = ({ progress, total, message }: ToolProgressFrame): void => {
+      const params = { progressToken: progressToken ?? 0, progress, ...(total === undefined ? {} : { total }) };
+      const said = message === undefined ? params : { ...params, message };
+      void server.notification({ method: 'notifications/progress', params: said }).catch(() => undefined); // it has gone
+    };
+    return runTool(parts, { name, args, ends, ...(progressToken === undefined ? {} : { progressed }) }, sessionId);
   });
   return server;
 }
 
+type DirectCall = Parameters<McpParts['front']['tools']['callDirectly']>[0];
+
 function runTool(
   { front, toolCallMs }: McpParts,
-  name: string,
-  args: unknown,
+  { ends, ...call }: Pick<DirectCall, 'name' | 'args' | 'progressed'> & { readonly ends: AbortSignal },
   threadId: string,
-  ends: AbortSignal,
 ): Promise<CallToolResult> {
   return new Promise(resolve => {
-    const stop = front.tools.callDirectly({ name, args, threadId, timeoutMs: toolCallMs }, outcome => {
+    const stop = front.tools.callDirectly({ ...call, threadId, timeoutMs: toolCallMs }, outcome => {
       const { error, result, images } = outcome;
       if (error !== undefined) return resolve(failed(error));
       const value: unknown = JSON.parse(result);

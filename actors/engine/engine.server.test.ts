@@ -331,7 +331,7 @@ test('what is no llama-server, and one that wants a key, are refused with what t
   assert.match(strange.message, /does not say n_ctx: is this a llama-server/);
 });
 
-test('a running server that goes away is found again when it is back', async () => {
+test('a running server that goes away is found again when it is back, and serves (G2)', async () => {
   const { engine, server, states, troubles } = await running();
   const port = Number(new URL(server.url).port);
   await server.close();

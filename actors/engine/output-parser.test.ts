@@ -45,6 +45,7 @@ const words = [
   '</tool_call>',
   '{"name": "f", "arguments": {"a": "</tool_call>"}}',
   '{"name": "g"}',
+  '{"name": "f", "arguments": {"a": ',
   '{"a": [1, 2',
   ']}',
   '<function=f>',
@@ -165,6 +166,16 @@ test('a call that cannot be read is told to be broken, and none of it is shown (
     const found = outputs.find(output => output.kind === 'callBroken');
     assert.is(found?.kind === 'callBroken' ? found.text : null, broken, text);
     if (broken !== null) assert.is(textOf(outputs), 'Wait. Done.', text);
+  }
+});
+
+test('an answer that is cut shows nothing of a call or of a mark that had begun', () => {
+  const names = new Set(['f']);
+  const text = 'One < two.\n<tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>';
+  for (let length = 'One < two.'.length; length < text.length; length += 1) {
+    const parser = outputParser({ toolsOffered: true, startsInThought: false, toolNames: names, typesOf: () => null });
+    const outputs = [...parser.push(text.slice(0, length)), ...parser.finish(true)];
+    assert.match(textOf(outputs), /^One < two\.(\n<(t|to)?)?\n?$/, text.slice(0, length));
   }
 });
 

@@ -264,10 +264,14 @@ function channelless({
     const isTag = open?.opening !== undefined && open.opening !== null && !isControl(open.opening);
     return reading.kind === 'broken' && isTag && said.isCode(spaceBefore);
   };
+
   /** What of a call was written when the answer was cut. */
   const cutCall = (): void => {
     const reading = open?.read((open.opening?.isPart === true ? open.opening.mark : '') + held, false);
-    if (reading?.kind !== 'more' || !reading.begun || (open?.inThought === true && reading.call === undefined)) return;
+    if (open === null || reading?.kind !== 'more') return;
+    // In a thought, and without a mark, it may be anything until it is certain or has begun to be a call.
+    const isOpen = open.inThought || (open.opening === null && !reading.begun);
+    if (isOpen && reading.call === undefined) return;
     if (reading.call !== undefined) said.call(reading.call, spaceBefore);
     held = '';
     open = null;

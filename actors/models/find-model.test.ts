@@ -11,6 +11,7 @@ const source = {
   offline: true,
   connections: 1,
 };
+const online = { ...source, offline: false };
 const hooks = { signal: new AbortController().signal, onProgress: () => undefined, onTrouble: () => undefined };
 const find = async (name: string): Promise<string> => {
   const wanted = { name, quantization: null, withProjector: false };
@@ -33,6 +34,41 @@ test('the demo model is found beside the program', async () => {
 
 test('a model that makes images is refused in one sentence, and nothing of it is fetched (G21)', async () => {
   assert.is(await refusal('FLUX.1-schnell'), 'FLUX.1-schnell makes images, which this worker cannot do');
+});
+
+test('before a model is fetched that will hardly fit, the numbers are told; one that fits goes without a word', async () => {
+  for (const [gigabytes, count] of [
+    [2, 1],
+    [64, 0],
+  ] as const) {
+    const stop = new AbortController();
+    const told: string[] = [];
+    const asked = findModel(
+      { name: 'Qwen3-8B', quantization: 'Q4_K_S', withProjector: false },
+      openRegistry(null),
+      online,
+      {
+        signal: stop.signal,
+        onProgress: () => undefined,
+        onTrouble: message => {
+          if (/GB are free/.test(message)) told.push(message);
+        },
+        freeBytes: async () => {
+          setTimeout(() => stop.abort(), 20);
+          return gigabytes * 2 ** 30;
+        },
+      },
+    );
+    await asked.then(
+      () => assert.unreachable(),
+      () => undefined,
+    );
+    assert.is(told.length, count);
+    assert.match(
+      told.join('') || 'none',
+      count === 0 ? 'none' : /^Qwen3-8B \(Q4_K_S\) needs about \d\.\d GB of memory .*2\.0 GB are free/,
+    );
+  }
 });
 
 test('a model that nobody knows is refused with what helps, and so is one that is not here while offline', async () => {

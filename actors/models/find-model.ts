@@ -1,4 +1,6 @@
 /** From what a router wants a worker to run to a file on this disk: the registry says which files, the hub has them. */
+import type { Entry } from '../../registry/entry.ts';
+import { GiB, totalGb } from '../../registry/estimate.ts';
 import { explain } from '../../registry/explain.ts';
 import { demoModel, demoModelName, type Registry } from '../../registry/load.ts';
 import { resolve } from '../../registry/resolve.ts';
@@ -20,11 +22,16 @@ export interface FoundModel {
   readonly projectorPath: string | null;
 }
 
+export interface FindHooks extends FetchHooks {
+  /** Memory of all kinds that a model could take now: asked before tens of gigabytes are fetched in vain. */
+  readonly freeBytes?: () => Promise<number>;
+}
+
 export async function findModel(
   { name, quantization, withProjector }: WantedModel,
   registry: Registry,
   source: ModelSource,
-  hooks: FetchHooks,
+  hooks: FindHooks,
 ): Promise<FoundModel> {
   if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null };
   const found = resolve(registry.entries, name, quantization);
@@ -39,5 +46,26 @@ export async function findModel(
   if (!entry.capabilities.some(capability => capability !== 'image_generation'))
     throw new ModelError('hub_not_found', `${entry.name} makes images, which this worker cannot do`);
   // For an engine that has no use for it, a vision encoder would only take disk and time.
-  return fetchModel(withProjector ? entry : { ...entry, projector: null }, source, hooks);
+  const wanted = withProjector ? entry : { ...entry, projector: null };
+  const isHere = await fetchModel(wanted, { ...source, offline: true }, hooks).then(
+    () => true,
+    () => false, // what is wrong is found again below, by who can mend it
+  );
+  if (!isHere && !source.offline) await warnOfSize(wanted, hooks);
+  return fetchModel(wanted, source, hooks);
+}
+
+/** What any worker would want to give a model; with less it is hardly worth having. */
+const leastUse = { contextSize: 4096, slots: 1 };
+
+/** By the registry's rule of thumb, so it stops nobody: the engine asks the file itself when it is there. */
+async function warnOfSize(entry: Entry, { freeBytes, onTrouble }: FindHooks): Promise<void> {
+  const free = await freeBytes?.().catch(() => undefined); // a machine that cannot be asked is told by the engine
+  if (free === undefined) return;
+  const needed = totalGb(entry, leastUse);
+  const freeGb = free / GiB;
+  if (needed <= freeGb) return;
+  onTrouble(
+    `${entry.name} (${entry.quantization}) needs about ${needed.toFixed(1)} GB of memory for one slot of ${leastUse.contextSize} tokens, and ${freeGb.toFixed(1)} GB are free here: it is fetched, but may not fit. auxot-router models --fits ${Math.floor(freeGb)} lists what does`,
+  );
 }

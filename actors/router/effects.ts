@@ -98,6 +98,8 @@ export function carryOut(effect: Effect, parts: EffectsParts): void {
       return tools.send(effect);
     case 'endTool':
       return tools.end(effect.callId, effect.thanks);
+    case 'toolProgressed':
+      return tools.progressed(effect);
     case 'toolResulted':
       return tools.resulted(effect);
     case 'offerTools':

@@ -1,7 +1,7 @@
 /** One call of a tool on its way (tool-calls.ts): a job's, whose shard logs each step, or a caller's who waits for it. */
 import { randomBytes } from 'node:crypto';
 import type { Effect, ToolOutcome } from '../../protocol/shard-messages.ts';
-import type { ToolJobFrame } from '../../protocol/worker-frames.tools.ts';
+import type { ToolJobFrame, ToolProgressFrame } from '../../protocol/worker-frames.tools.ts';
 
 /** A call that a caller makes directly. */
 export interface DirectCall {
@@ -9,6 +9,8 @@ export interface DirectCall {
   readonly args: unknown;
   readonly threadId: string | null;
   readonly timeoutMs: number;
+  /** The caller wants to know how far it is. */
+  readonly progressed?: (frame: ToolProgressFrame) => void;
 }
 
 export interface ToolCall {
@@ -22,7 +24,13 @@ export interface ToolCall {
   workerId: string | null;
   /** Since when nobody could take it. */
   sinceAt: number;
-  readonly direct: { readonly frame: ToolJobFrame; readonly settle: (outcome: ToolOutcome) => void } | null;
+  readonly direct: {
+    readonly frame: ToolJobFrame;
+    readonly settle: (outcome: ToolOutcome) => void;
+    readonly progressed: ((frame: ToolProgressFrame) => void) | null;
+  } | null;
+  /** When its caller was last told how far it is. */
+  toldAt: number;
 }
 
 export function callOfJob(
@@ -41,6 +49,7 @@ export function callOfJob(
     workerId: null,
     sinceAt,
     direct: null,
+    toldAt: 0,
   };
 }
 
@@ -50,7 +59,7 @@ export function directCallId(): string {
 
 export function callOfCaller(
   callId: string,
-  { name, args, threadId, timeoutMs }: DirectCall,
+  { name, args, threadId, timeoutMs, progressed }: DirectCall,
   sinceAt: number,
   settle: (outcome: ToolOutcome) => void,
 ): ToolCall {
@@ -74,7 +83,8 @@ export function callOfCaller(
     state: 'waiting',
     workerId: null,
     sinceAt,
-    direct: { frame, settle },
+    direct: { frame, settle, progressed: progressed ?? null },
+    toldAt: 0,
   };
 }
 

@@ -43,6 +43,9 @@ const callsMax = 16_384;
 const sweepMs = 250;
 /** A worker that is full is left alone for so long. */
 const fullMs = 1000;
+/** Between two words on how far a call is, at least. */
+const tellMs = 100;
+
 /** After its own time limit, a tools worker has this long to say so. */
 const lateMs = 3000;
 
@@ -162,7 +165,8 @@ export class ToolCalls {
   /** A result of a tool job from this worker. False: it is none. */
   heard(workerId: string, callId: string, text: string): boolean {
     const worker = this.#workers.get(workerId);
-    if (worker === undefined || isNoResult(text)) return false;
+    if (worker === undefined) return false;
+    if (isNoResult(text)) return this.#tells(workerId, callId, text);
     const call = this.#calls.get(callId);
     if (call === undefined || call.workerId !== workerId || call.state !== 'running') {
       if (worker.offer.protocol >= 2) this.#strangers.heard(workerId, callId);
@@ -175,6 +179,11 @@ export class ToolCalls {
     if (call.jobId === null) this.#parts.post(callId, { kind: 'directAnswered', callId, text });
     else this.#parts.post(call.jobId, { kind: 'toolAnswered', at, jobId: call.jobId, callId, workerId, text });
     return true;
+  }
+
+  /** A caller that asked for it is told how far its call is, now and then. */
+  progressed({ callId, frame }: Extract<Effect, { kind: 'toolProgressed' }>): void {
+    this.#calls.get(callId)?.direct?.progressed?.(frame);
   }
 
   /** A direct call's result has been read. */
@@ -262,6 +271,16 @@ export class ToolCalls {
     if (direct === null) return;
     const frame = sentTo === null || sentTo === '' ? direct.frame : { ...direct.frame, sent_to: sentTo };
     this.send({ kind: 'sendTool', workerId, frame });
+  }
+
+  #tells(workerId: string, callId: string, text: string): boolean {
+    const call = this.#calls.get(callId);
+    if (call === undefined || call.direct?.progressed == null || call.workerId !== workerId) return false;
+    const now = this.#parts.clock.now();
+    if (call.state !== 'running' || now - call.toldAt < tellMs) return false;
+    call.toldAt = now;
+    this.#parts.post(callId, { kind: 'directProgressed', callId, text });
+    return true;
   }
 
   #sweepLater(): void {

@@ -31,7 +31,7 @@ import { positioned } from './positioned.ts';
 import { readRequest } from './request.ts';
 import { StreamInputs } from './stream-inputs.ts';
 import { Streams } from './streams.ts';
-import { outcomeOf, toolDecision, toolsFor } from './tool-rounds.ts';
+import { outcomeOf, progressIn, toolDecision, toolsFor } from './tool-rounds.ts';
 import type { WorkerRules } from './workers.ts';
 import { Workers } from './workers.ts';
 
@@ -82,6 +82,7 @@ export class Shard {
       case 'toolLost':
       case 'toolRefused':
       case 'directAnswered':
+      case 'directProgressed':
         return this.#toolTold(input);
       case 'jobOrphaned':
         return this.#frames.orphaned(input.jobId, input.workerId, input.reason, input.at);
@@ -216,6 +217,7 @@ export class Shard {
       this.#jobs.out({ kind: 'toolResulted', callId: input.callId, outcome: outcomeOf(input.text) });
       return;
     }
+    if (input.kind === 'directProgressed') return this.#jobs.out(...progressIn(input.text, input.callId));
     const refusal = this.#jobs.tried(input.jobId, job => toolDecision(job, input));
     if (refusal !== null && input.kind === 'toolMatched' && refusal !== 'repeated')
       this.#jobs.out({ kind: 'endTool', callId: input.callId, thanks: false });

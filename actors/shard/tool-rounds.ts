@@ -9,7 +9,7 @@ import type { Effect, ToolInput, ToolOutcome } from '../../protocol/shard-messag
 import type { ToolJobFrame, ToolResultFrame } from '../../protocol/worker-frames.tools.ts';
 import { parseWorkerFrame } from '../../protocol/worker-frames.ts';
 
-type JobToolInput = Exclude<ToolInput, { kind: 'directAnswered' }>;
+type JobToolInput = Exclude<ToolInput, { kind: 'directAnswered' | 'directProgressed' }>;
 
 export function toolDecision(job: Job, input: JobToolInput): Decision {
   switch (input.kind) {
@@ -70,6 +70,14 @@ export function outcomeOf(text: string): ToolOutcome {
   const { result, image_parts: images = [], error, code } = resultIn(text, '');
   const failure = error === undefined || error === '' ? {} : { error, ...(code === undefined ? {} : { code }) };
   return { result: JSON.stringify(result ?? null), images, ...failure };
+}
+
+/** Nothing, if it cannot be read: nobody depends on it. */
+export function progressIn(text: string, callId: string): Effect[] {
+  const parsed = parseWorkerFrame(text);
+  return parsed.ok && parsed.frame.type === 'tool_progress'
+    ? [{ kind: 'toolProgressed', callId, frame: parsed.frame }]
+    : [];
 }
 
 /** A result that cannot be read is a failure of the tool: whatever it did, it has done. */

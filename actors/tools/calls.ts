@@ -11,11 +11,16 @@
  * C4. A call ends by its deadline: a tool that does not stop then is left alone, and its slot is free.
  */
 import { levelsMax } from '../../protocol/schema.ts';
-import type { ToolErrorCode, ToolJobFrame, ToolResultFrame } from '../../protocol/worker-frames.tools.ts';
+import type {
+  ToolErrorCode,
+  ToolJobFrame,
+  ToolProgressFrame,
+  ToolResultFrame,
+} from '../../protocol/worker-frames.tools.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Clock } from '../worker/clock.ts';
 import type { CallJournal, JournalEntry } from './call-journal.ts';
-import { type Tool, ToolError, type ToolOutput } from './tool.ts';
+import { type Tool, type ToolCallProgress, ToolError, type ToolOutput } from './tool.ts';
 
 export interface CallsOptions {
   readonly instanceId: string;
@@ -30,6 +35,8 @@ export interface CallsOptions {
   /** Those of this machine, for a tool's name. */
   readonly credentialsOf: (name: string) => Readonly<Record<string, string>>;
   readonly send: (result: ToolResultFrame) => boolean;
+  /** Words on how far a call is, which may be lost. */
+  readonly tell?: (progress: ToolProgressFrame) => void;
   /** Of the connection, or of the last one. */
   readonly version: () => 1 | 2;
 }
@@ -56,6 +63,9 @@ const stopMs = 2000;
 const resultCharsMax = 8 * 2 ** 20;
 const imageCharsMax = 32 * 2 ** 20;
 const heldMax = 4096;
+/** Between two words on how far a call is, at least. */
+const tellMs = 250;
+const messageCharsMax = 500;
 
 interface Running {
   readonly job: ToolJobFrame;
@@ -65,6 +75,7 @@ interface Running {
   readonly arrivedAt: number;
   readonly deadlineAt: number;
   begun: boolean;
+  toldAt: number;
   disarm: () => void;
 }
 
@@ -124,6 +135,7 @@ export function openCalls(options: CallsOptions): Calls {
         credentials: { ...options.credentialsOf(tool.credentialsOf ?? tool.name), ...job.credentials },
         signal: abort.signal,
         deadlineAt,
+        progressed: progress => tell(call, progress),
       });
       end(call, { ...succeeded(job, output), duration_ms: took() });
     } catch (error) {
@@ -133,6 +145,16 @@ export function openCalls(options: CallsOptions): Calls {
       end(call, { ...failed(job, code, message), duration_ms: took() });
     }
     free();
+  };
+
+  const tell = (call: Running, { progress, total, message }: ToolCallProgress): void => {
+    const now = clock.now();
+    if (call.entry.result !== null || now - call.toldAt < tellMs || !Number.isFinite(progress)) return;
+    if (options.version() === 1) return;
+    call.toldAt = now;
+    const more = total !== undefined && Number.isFinite(total) ? { total } : {};
+    const said = message === undefined ? {} : { message: message.slice(0, messageCharsMax) };
+    options.tell?.({ type: 'tool_progress', job_id: call.job.job_id, progress, ...more, ...said });
   };
 
   /** Says the end of a call that is to stop, at once if it waits, else when its tool has stopped or did not in time. */
@@ -182,6 +204,7 @@ export function openCalls(options: CallsOptions): Calls {
         arrivedAt,
         deadlineAt: arrivedAt + limitMs,
         begun: false,
+        toldAt: 0,
         disarm: () => undefined,
       };
       const late = `the call took longer than ${Math.round(limitMs / 100) / 10} s and was stopped`;

@@ -15,6 +15,14 @@ export interface ToolCall {
   /** Fires when the call is cancelled or late; the tool then ends soon, and everything that it started ends with it. */
   readonly signal: AbortSignal;
   readonly deadlineAt: number;
+  /** Tells who called how far it is; may be called as often as one likes. */
+  readonly progressed?: (progress: ToolCallProgress) => void;
+}
+
+export interface ToolCallProgress {
+  readonly progress: number;
+  readonly total?: number | undefined;
+  readonly message?: string | undefined;
 }
 
 export interface ToolImage {

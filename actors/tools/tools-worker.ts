@@ -156,6 +156,7 @@ export function toolsWorker(options: ToolsWorkerOptions): ToolsWorker {
     toolOf: job => toolOf(job),
     credentialsOf: name => options.credentials.of(name),
     send: result => link.send(result),
+    tell: progress => void link.send(progress),
     version: () => link.version,
   });
 

@@ -63,7 +63,7 @@ test('a clock that is off is a warning, far off is broken, and the direction is 
 test('a router that is away, refuses the key, or takes no worker', async () => {
   const away = await found({
     askHealth: async () => Promise.reject(new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') })),
-    findModel: async () => ({ kind: 'unknown' }),
+    findModel: async () => ({ kind: 'unknown', reason: 'not asked' }),
   });
   assert.equal([away.router?.state, away.key?.state, away.model?.state], ['broken', 'skipped', 'skipped']);
   assert.match(away.router?.message ?? '', 'ECONNREFUSED');

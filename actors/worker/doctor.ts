@@ -28,8 +28,8 @@ export interface Health {
 export type ModelPlace =
   | { readonly kind: 'here'; readonly path: string }
   | { readonly kind: 'to fetch'; readonly name: string; readonly fileBytes: number; readonly memoryBytes: number }
-  /** The router did not say. */
-  | { readonly kind: 'unknown' }
+  /** It cannot be known here, and that breaks nothing more. */
+  | { readonly kind: 'unknown'; readonly reason: string }
   | { readonly kind: 'none'; readonly reason: string; readonly fix: string };
 
 export interface DoctorOptions {
@@ -171,8 +171,7 @@ function memoryCheck({ ram, limit }: MachineFacts): Check {
 
 function modelCheck(place: ModelPlace, facts: MachineFacts | null, trouble: string | null): Check {
   const name = 'model';
-  if (place.kind === 'unknown')
-    return { name, state: 'skipped', message: 'the router names it, and could not be asked' };
+  if (place.kind === 'unknown') return { name, state: 'skipped', message: place.reason };
   if (place.kind === 'none') return { name, state: 'broken', message: place.reason, fix: place.fix };
   if (trouble !== null && place.kind === 'here')
     return { name, state: 'broken', message: `${place.path}: ${trouble}`, fix: 'Fetch it again, or choose another.' };

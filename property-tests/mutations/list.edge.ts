@@ -8,7 +8,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: `  res.on('close', () => front.callerClosed(streamId));\n`,
     now: '',
     breaks: 'The front never learns that a caller has gone.',
-    suites: ['property-tests/http.test.ts', 'property-tests/conformance.test.ts'],
+    suites: ['property-tests/http.endings.test.ts', 'property-tests/conformance.test.ts'],
   },
   {
     id: 'slow-caller-not-woken',
@@ -24,7 +24,7 @@ export const edgeMutations: readonly Mutation[] = [
     old: '    if (right === true) return true;',
     now: `    if (right !== 'busy') return true;`,
     breaks: 'Any API key opens.',
-    suites: ['property-tests/http.test.ts', 'property-tests/conformance.test.ts'],
+    suites: ['property-tests/http.keys.test.ts', 'property-tests/conformance.test.ts'],
   },
   {
     id: 'other-body-same-key',

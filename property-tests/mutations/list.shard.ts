@@ -42,7 +42,7 @@ export const shardMutations: readonly Mutation[] = [
     old: '!this.#streams.watched(jobId)) this.#abandoned(live, at);',
     now: 'this.#streams.watched(jobId)) this.#abandoned(live, at);',
     breaks: 'A job goes on when its caller has left.',
-    suites: ['simulation', 'property-tests/http.test.ts'],
+    suites: ['simulation', 'property-tests/http.endings.test.ts'],
   },
   {
     id: 'kept-for-ever',

@@ -89,8 +89,8 @@ export const toolMutations: readonly Mutation[] = [
   {
     id: 'strange-frame-answers',
     file: 'actors/router/tool-calls.ts',
-    old: 'if (worker === undefined || isNoResult(text)) return false;',
-    now: 'if (worker === undefined) return false;',
+    old: 'if (isNoResult(text)) return this.#tells(workerId, callId, text);',
+    now: '',
     breaks: 'Any frame about a call is taken for its result.',
     suites: [loop],
   },

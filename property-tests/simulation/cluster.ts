@@ -219,7 +219,7 @@ export class Cluster {
     caller.streamId = 0;
     const turned = front.turnedAway();
     if (turned !== null) return port.refuse(turned.code, turned.message);
-    const malformed = ask.malformed ? { messages: 'none', input: 7 } : {};
+    const malformed = ask.malformed ? { messages: 'none', input: 7, prompt: 7 } : {};
     const text = JSON.stringify({ ...family.body(ask), ...malformed });
     const body = new TextEncoder().encode(text);
     this.timeline?.note(caller.name, `asks ${life.node.name} ${text}`);

@@ -36,6 +36,8 @@ export interface Heard {
 export interface Family {
   readonly name: string;
   readonly api: AnswerShape['api'];
+  /** It shows the answer's text only: no thoughts, and no calls. */
+  readonly textOnly?: true;
   body(ask: Ask): object;
   /** One event of a streamed answer. */
   event(heard: Heard, name: string, data: string): void;
@@ -223,4 +225,35 @@ function outputOf(
   return said;
 }
 
-export const families: readonly Family[] = [chat, messages, responses];
+const completions: Family = {
+  name: 'completions',
+  api: 'openai.completions',
+  textOnly: true,
+  body: ({ prompt, tokensMax, streamed }) => ({
+    model: 'm',
+    stream: streamed,
+    prompt,
+    ...(Number.isFinite(tokensMax) ? { max_tokens: tokensMax } : {}),
+  }),
+  event(heard, _name, data) {
+    if (data === '[DONE]') {
+      heard.ends += 1;
+      return;
+    }
+    const chunk = JSON.parse(data);
+    if (chunk.error !== undefined) heard.error = String(chunk.error.code);
+    const [choice] = chunk.choices ?? [];
+    if (choice === undefined) return;
+    heard.text += choice.text;
+    heard.finishReason = choice.finish_reason ?? heard.finishReason;
+  },
+  whole(heard, body) {
+    const [choice] = JSON.parse(body).choices;
+    heard.text = choice.text;
+    heard.finishReason = choice.finish_reason;
+    heard.ends += 1;
+  },
+  errorOf: body => String(JSON.parse(body).error.code),
+};
+
+export const families: readonly Family[] = [chat, messages, responses, completions];

@@ -70,9 +70,9 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
       return wrong('it waits still');
     case 'left': {
       if (end === undefined || end.type === 'job.completed') return;
-      // A job that goes to another router meanwhile is kept from then on.
-      const moved = job?.events.some(({ type }) => type === 'job.adopted') === true;
-      const keptMs = caller.ask.keepMs * (moved ? 2 : 1);
+      // A job that goes to another router meanwhile is kept from then on, and again at the next one.
+      const moves = job?.events.filter(({ type }) => type === 'job.adopted').length ?? 0;
+      const keptMs = caller.ask.keepMs * (1 + moves);
       const lateMs = end.at - Math.max(caller.leftAt, caller.cutHeardAt) - keptMs;
       const excused = tally.had(
         [...storeFaults, ...routerFaults],
@@ -94,7 +94,8 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
   }
   if (caller.status === 200 && heard.error === null) {
     if (heard.ends !== 1) return wrong(`its answer has ${heard.ends} ends`);
-    if (heard.text !== truth.text || heard.reasoning !== truth.reasoning) return wrong('its answer is not whole');
+    if (heard.text !== truth.text || (heard.reasoning !== truth.reasoning && caller.family.textOnly !== true))
+      return wrong('its answer is not whole');
     // A jump of the clock may let a finished log expire.
     if (end === undefined && tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY)) return;
     if (end?.type !== 'job.completed') return wrong('it was given a whole answer of a job that did not complete');

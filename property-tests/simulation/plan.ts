@@ -2,7 +2,6 @@
  * What will happen in one world, made from its seed alone: the cluster, what is asked of it, and what is broken when. A
  * plan is a list that can be shortened: that is how a finding becomes a short story.
  */
-import { families } from './families.ts';
 import { type Random, seededRandom } from './random.ts';
 import type { DelayKind, FaultKind } from './tally.ts';
 import { withTools } from './tools-plan.ts';
@@ -99,6 +98,9 @@ export interface PlanOptions {
 }
 
 const worldMs = 60_000;
+/** The first so many families know tools; the one behind them is text alone. */
+const chatFamilies = 3;
+const textFamily = 3;
 /** In one world of seven there are tools workers. */
 export const hasTools = (seed: number): boolean => seed % 7 === 4;
 
@@ -112,7 +114,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
     const prompt = `p${seed}.${asks.length}${random.chance(0.2) ? ' #tools' : ''}`;
     asks.push({
       at,
-      family: random.below(families.length),
+      family: random.below(chatFamilies),
       streamed: random.chance(0.75),
       prompt,
       tokensMax: random.chance(0.15) ? 1 + random.below(8) : Number.POSITIVE_INFINITY,
@@ -131,7 +133,16 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
     if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });
   }
   const plan = { seed, mood, shape, asks, faults, calmAt: worldMs };
-  return hasTools(seed) ? withTools(plan, rate) : plan;
+  return withCompletions(hasTools(seed) ? withTools(plan, rate) : plan);
+}
+
+/** Some requests are completions of the older API. By chance of its own, so that the rest of the plan stays what it was. */
+function withCompletions(plan: Plan): Plan {
+  const random = seededRandom(plan.seed ^ 0xc0317);
+  const asks = plan.asks.map(ask =>
+    ask.family === 0 && !ask.prompt.includes('#') && random.chance(0.4) ? { ...ask, family: textFamily } : ask,
+  );
+  return { ...plan, asks };
 }
 
 const fits = (kind: string, { store: where }: Shape): boolean =>

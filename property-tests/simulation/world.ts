@@ -8,6 +8,7 @@ import { inject } from './faults.ts';
 import { installClock, realNow } from './globals.ts';
 import { judgeCallers } from './judge-callers.ts';
 import { judgeLogs } from './judge-logs.ts';
+import { judgeOrder } from './judge-order.ts';
 import { judgeTools, judgeToolsLoad, toolsAway } from './judge-tools.ts';
 import type { Plan } from './plan.ts';
 import { StoreServer } from './store.ts';
@@ -82,6 +83,7 @@ async function live(cluster: Cluster): Promise<void> {
   // Time goes on while the store is read: what it was told last may be on its way to its file.
   const [jobs] = await Promise.all([judgeLogs(cluster, calmAt), clock.runUntil(clock.now + 5000)]);
   judgeCallers(cluster, jobs);
+  judgeOrder(cluster, jobs);
   judgeTools(cluster, jobs);
   if (cluster.found === null) await endAll(cluster);
   if (cluster.found !== null) throw cluster.found;

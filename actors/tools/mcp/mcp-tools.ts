@@ -156,7 +156,9 @@ export async function callTool(
   timeoutMs: number,
 ): Promise<ToolOutput> {
   const msMax = Math.max(1, Math.min(timeoutMs, call.deadlineAt - Date.now()));
-  const result = await session.call(name, args, { signal: call.signal, msMax });
+  const { signal, progressed } = call;
+  const heard = progressed === undefined ? {} : { progressed };
+  const result = await session.call(name, args, { signal, msMax, ...heard });
   const content = Array.isArray(result.content) ? (result.content as readonly unknown[]) : [];
   if (result.isError === true) {
     const said = textsOf(content).join('\n').slice(0, 8000);

@@ -16,7 +16,7 @@ import {
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { withoutSecrets } from '../child-process.ts';
-import { ToolError } from '../tool.ts';
+import { type ToolCall, ToolError } from '../tool.ts';
 import type { Egress } from '../web/egress.ts';
 import { guardedFetch } from './guarded-fetch.ts';
 import type { McpServer } from './server-config.ts';
@@ -32,7 +32,11 @@ export interface RemoteTool {
 export interface McpSession {
   list(): Promise<readonly RemoteTool[]>;
   /** The result object as the server gave it. */
-  call(name: string, args: object, options: { signal: AbortSignal; msMax: number }): Promise<Record<string, unknown>>;
+  call(
+    name: string,
+    args: object,
+    options: { signal: AbortSignal; msMax: number; progressed?: ToolCall['progressed'] },
+  ): Promise<Record<string, unknown>>;
   close(): Promise<void>;
   readonly closed: boolean;
 }
@@ -115,9 +119,11 @@ export async function openSession(options: SessionOptions): Promise<McpSession> 
       }
       return tools.slice(0, toolsMax);
     },
-    async call(name, args, { signal, msMax }) {
+    async call(name, args, { signal, msMax, progressed }) {
       try {
-        const limits = { signal, timeout: msMax, maxTotalTimeout: msMax };
+        // With somebody to hear it, the server is asked to say how far it is.
+        const onprogress = progressed === undefined ? {} : { onprogress: progressed };
+        const limits = { signal, timeout: msMax, maxTotalTimeout: msMax, ...onprogress };
         return await client.request(
           { method: 'tools/call', params: { name, arguments: { ...args } } },
           ResultSchema,
