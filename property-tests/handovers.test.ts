@@ -40,6 +40,7 @@ function openPair() {
         if (state.epoch === epoch) Object.assign(state, { owner: boot, epoch: epoch + 1 });
         return state.owner === boot;
       },
+      claimed: () => undefined,
       inherit: async () => false,
     };
     // These are all that a handover asks of a cluster.

@@ -321,6 +321,17 @@ export function jobLogContract(test: typeof uvuTest, name: string, open: () => P
     assert.is(await store.xlen(finishedKey), 0);
   });
 
+  // Found by the simulation: the router that a job was let go for died before it took it, and nobody found it any more.
+  on('a job that was let go and not yet taken stands in the index', async (store, log) => {
+    await log.append([creation('a'), creation('b')]);
+    log.letGo('a', true);
+    assert.equal(await new JobLog(store).openJobs(), ['a', 'b']);
+    log.letGo('a');
+    log.letGo('b');
+    await log.read('b');
+    assert.is(await store.xlen(readyKey), 0);
+  });
+
   // Found by the simulation: a router whose clock was an hour ahead removed a log a second after its end.
   on('a router whose clock is wrong takes no log away that has not expired', async (store, log) => {
     await log.append([creation('a')]);

@@ -106,6 +106,8 @@ export class JobLog {
   private readonly options: JobLogOptions;
   private readonly finished: FinishedLogs;
   private readonly open = new Map<string, OpenJob>();
+  /** Where jobs stand in the index in our name that we let go, and that nobody has taken yet. */
+  private readonly unclaimed = new Map<string, readonly string[]>();
   /** Entries of the index whose log is not there, by their ids; `sinceAt`: the first sweep that saw it so. */
   private readonly withoutLog = new Map<string, { readonly jobId: string; sinceAt: number | null }>();
 
@@ -200,12 +202,15 @@ export class JobLog {
     await this.run([['unlink', logKey(jobId)]]);
   }
 
-  /** Another boot has the job: in our name it is not open any more. */
-  letGo(jobId: string): void {
-    const job = this.open.get(jobId);
-    if (job === undefined) return;
+  /**
+   * Another boot has the job: in our name it is not open any more. `unclaimed`: another is to have it and has said nothing
+   * yet, so that it stays in the index, or nobody would find it when that one dies now.
+   */
+  letGo(jobId: string, unclaimed = false): void {
+    const ids = [...this.releasedIds(jobId), ...(this.open.get(jobId)?.readyIds ?? [])];
     this.open.delete(jobId);
-    this.unlist(job.readyIds);
+    if (unclaimed) this.unclaimed.set(jobId, ids);
+    else this.unlist(ids);
   }
 
   /**
@@ -230,6 +235,12 @@ export class JobLog {
     return (this.open.get(jobId)?.bytes ?? 0) + bytes <= this.options.jobBytesMax;
   }
 
+  private releasedIds(jobId: string): readonly string[] {
+    const ids = this.unclaimed.get(jobId) ?? [];
+    this.unclaimed.delete(jobId);
+    return ids;
+  }
+
   private settle({ jobId, events, ends }: Append, result: AppendResult, readyId: string | null): void {
     if (result.kind !== 'ok') {
       if (readyId !== null) this.unlist([readyId]);
@@ -245,7 +256,7 @@ export class JobLog {
     if (readyId !== null) {
       job.readyIds.push(readyId);
       // L6: it stands there in our name now.
-      this.unlist(job.formerIds);
+      this.unlist([...job.formerIds, ...this.releasedIds(jobId)]);
       job.formerIds = [];
     }
     if (ends !== true) return;

@@ -42,7 +42,7 @@ export class Cluster {
   constructor(boot: string, port: ClusterPort, parts: ClusterParts) {
     this.#port = port;
     this.#parts = parts;
-    const { clock, diagnostics, appender, queue, jobs, logs, post } = parts;
+    const { clock, log, diagnostics, appender, queue, jobs, logs, post } = parts;
     const epochOf = (jobId: string): number | null =>
       jobs.has(jobId) ? (appender.ackedOf(jobId)?.epoch ?? null) : null;
     this.#sharing = new Sharing(boot, port, clock, diagnostics, {
@@ -75,9 +75,10 @@ export class Cluster {
       letGo: async jobId => {
         await appender.settled(jobId);
         const epoch = epochOf(jobId);
-        if (epoch !== null) jobs.letGo(jobId);
+        if (epoch !== null) jobs.letGo(jobId, true);
         return epoch;
       },
+      claimed: jobId => log.letGo(jobId),
       take: (jobId, epoch) => logs.takeReleased(jobId, epoch),
       inherit: (jobId, isGone) => logs.inherit(jobId, isGone),
     });

@@ -6,7 +6,8 @@
  *     (machines/job.losses.ts), so that a race with a standby is settled in one place.
  * H2. A writer that has answered yes writes nothing more: it lets the job go first and answers then.
  *     One whose answer does not arrive, or arrives when nobody waits for it any more, leaves nothing behind that nobody
- *     writes: the asker takes the job whenever it hears of it, and the former writer after `unclaimedMs` itself.
+ *     writes: the asker takes the job whenever it hears of it, and the former writer after `unclaimedMs` itself. Until
+ *     then it stands in the index in the former writer's name: should both die now, others find it there.
  * H3. A writer that does not answer is asked again until its lease lapses; the job is inherited then, as any job of a
  *     router that is gone.
  */
@@ -22,6 +23,8 @@ export interface HandoverEvents {
   ask(jobId: string, from: string, claim: ClaimLetter): void;
   /** Stops writing the job. Returns the epoch it was written in; null when it is not ours any more. */
   letGo(jobId: string): Promise<number | null>;
+  /** What we let go has another writer now. */
+  claimed(jobId: string): void;
   take(jobId: string, epoch: number): Promise<boolean>;
   inherit(jobId: string, isGone: (boot: string) => boolean): Promise<boolean>;
 }
@@ -106,6 +109,7 @@ export class Handovers {
       try {
         const [top] = await within(this.#clock, answerMs, this.#port.tops([jobId]));
         if (top?.epoch === epoch) await this.#events.take(jobId, epoch);
+        else this.#events.claimed(jobId);
       } catch {
         this.#takeBackLater(jobId, epoch); // trouble with the store
       }

@@ -106,9 +106,9 @@ export class OwnJobs {
   }
 
   /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
-  letGo(jobId: string): void {
+  letGo(jobId: string, unclaimed = false): void {
     const { log, appender, callers, post, tellAbandoned, left } = this.#parts;
-    log.letGo(jobId);
+    log.letGo(jobId, unclaimed);
     appender.forget(jobId);
     // Nobody waits for it here, and its new writer cannot know that.
     if (this.#leftAlone.has(jobId)) tellAbandoned(jobId);

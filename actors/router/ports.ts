@@ -73,7 +73,7 @@ export interface LogPort {
   /** Forgets a log whose job has ended. */
   remove(jobId: string): Promise<void>;
   /** Another boot has the job. */
-  letGo(jobId: string): void;
+  letGo(jobId: string, unclaimed?: boolean): void;
 }
 
 /** A job that waits at one router and may be run by any. */

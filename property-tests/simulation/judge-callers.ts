@@ -70,9 +70,9 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
       return wrong('it waits still');
     case 'left': {
       if (end === undefined || end.type === 'job.completed') return;
-      // A job that goes to another router meanwhile is kept from then on.
-      const moved = job?.events.some(({ type }) => type === 'job.adopted') === true;
-      const keptMs = caller.ask.keepMs * (moved ? 2 : 1);
+      // A job that goes to another router meanwhile is kept from then on, and again at the next one.
+      const moves = job?.events.filter(({ type }) => type === 'job.adopted').length ?? 0;
+      const keptMs = caller.ask.keepMs * (1 + moves);
       const lateMs = end.at - Math.max(caller.leftAt, caller.cutHeardAt) - keptMs;
       const excused = tally.had(
         [...storeFaults, ...routerFaults],
