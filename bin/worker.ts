@@ -8,10 +8,11 @@ import { openDiagnostics } from '../actors/config/diagnostics.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
+import { sdEngine } from '../actors/engine/engine.sd.ts';
 import { serverEngine } from '../actors/engine/engine.server.ts';
 import type { Engine } from '../actors/engine/engine.ts';
 import { probeMachine } from '../actors/engine/probe.ts';
-import { findModel } from '../actors/models/find-model.ts';
+import { findModel, type PaintModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
 import { amount, progressView } from '../actors/models/show-progress.ts';
 import { systemClock } from '../actors/worker/clock.ts';
@@ -49,6 +50,8 @@ async function main(args: readonly string[]): Promise<number> {
   const registry = openRegistry(config.models.registryFile);
   /** Vision encoders, by the file of their model. */
   const projectors = new Map<string, string | null>();
+  /** Models that make images, by their file. */
+  const painters = new Map<string, PaintModel>();
   const worker = gpuWorker({
     ...config,
     // What a running llama-server has loaded is what is served.
@@ -57,7 +60,8 @@ async function main(args: readonly string[]): Promise<number> {
       const view = progressView(name, { terminal: process.stderr, diagnostics, now: Date.now });
       try {
         const withProjector = config.llamaServer?.kind === 'program' && config.llamaServer.projectorPath === null;
-        const found = await findModel({ name, quantization, withProjector }, registry, config.models, {
+        const withImages = config.sdServerPath !== null;
+        const found = await findModel({ name, quantization, withProjector, withImages }, registry, config.models, {
           signal,
           onTrouble: message => diagnostics.warn(message),
           freeBytes,
@@ -68,6 +72,7 @@ async function main(args: readonly string[]): Promise<number> {
           },
         });
         projectors.set(found.modelPath, found.projectorPath);
+        if (found.paint !== null) painters.set(found.modelPath, found.paint);
         return found.modelPath;
       } finally {
         view.end();
@@ -75,7 +80,12 @@ async function main(args: readonly string[]): Promise<number> {
     },
     instanceId: randomUUID(),
     openEngine: (options, events) => {
-      const { embeddings, memory, llamaServer } = config;
+      const { embeddings, memory, llamaServer, sdServerPath } = config;
+      const painter = painters.get(options.modelPath);
+      if (painter !== undefined && sdServerPath !== null) {
+        const onLog = (line: string): void => diagnostics.debug('sd-server', { line });
+        return sdEngine({ ...painter, ...events, path: sdServerPath, modelPath: options.modelPath, onLog });
+      }
       const toolFormat = toolFormatOf(registry.entries, options.modelPath);
       if (llamaServer === null) return llamaEngine({ ...options, ...events, embeddings, memory, toolFormat });
       const server =

@@ -30,6 +30,11 @@ test('nothing is an empty object, and what is no object is none', () => {
     assert.is(inputOf(json), null, json);
 });
 
+test('what is nested without end is no object: nothing could write it out again', () => {
+  const deep = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  for (const json of [deep, JSON.stringify(deep), `{"a":${'['.repeat(20_000)}`]) assert.is(inputOf(json), null);
+});
+
 test('no text makes it throw', () => {
   fc.assert(
     fc.property(fc.string({ unit: fc.constantFrom('{', '}', '[', ']', '"', '\\', ':', ',', '1', 'a') }), text => {

@@ -2,6 +2,7 @@
  * The input of a tool call from the text that a model wrote for it. Small models write JSON that lacks its end, or JSON
  * inside a JSON string; what they meant is plain then, and a client that needs an object gets it.
  */
+import { isShallow } from '../protocol/schema.ts';
 
 /** Null when no object can be read from it. */
 export function inputOf(json: string): object | null {
@@ -51,5 +52,6 @@ function missingEnd(json: string): string {
   return (inText ? '"' : '') + open.reverse().join('');
 }
 
+/** One that is nested without end is none that could be written out again. */
 const isObject = (value: unknown): value is object =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
+  typeof value === 'object' && value !== null && !Array.isArray(value) && isShallow(value);

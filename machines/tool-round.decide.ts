@@ -2,6 +2,7 @@
 
 import type { RoundCall, ToolCallFinished } from '../protocol/job-events.tools.ts';
 import type { JobCompleted, JobEvent, ToolCall } from '../protocol/job-events.ts';
+import { isShallow, levelsMax } from '../protocol/schema.ts';
 import type { ToolResultFrame } from '../protocol/worker-frames.tools.ts';
 import { type Decision, no, yes } from './job.decide.ts';
 import { isOver, type Job } from './job.ts';
@@ -35,10 +36,11 @@ export function afterAnswer(job: Job, completed: JobCompleted): JobEvent[] {
   const roundDeadlineAt = Math.min(at + routerTools.callMs, deadlineAt);
   const { usage: own } = completed;
   events.push({ type: 'toolRound.started', at, attempt, round, calls, usage: own, deadlineAt: roundDeadlineAt });
-  const broken = calls.filter(({ arguments: json }) => !isJson(json));
-  for (const { callId } of broken) {
-    events.push(failed(callId, at, 'invalid_arguments', 'the arguments are not JSON'));
-  }
+  const broken = calls.flatMap(({ callId, arguments: json }) => {
+    const why = troubleIn(json);
+    return why === null ? [] : [failed(callId, at, 'invalid_arguments', why)];
+  });
+  events.push(...broken);
   if (broken.length === calls.length) events.push({ type: 'toolRound.finished', at, round });
   return events;
 }
@@ -152,11 +154,11 @@ const roundCall = (
   arguments: json,
 });
 
-function isJson(text: string): boolean {
+/** Why a call with these arguments cannot be sent. */
+function troubleIn(json: string): string | null {
   try {
-    JSON.parse(text);
-    return true;
+    return isShallow(JSON.parse(json)) ? null : `the arguments are nested deeper than ${levelsMax} levels`;
   } catch {
-    return false;
+    return 'the arguments are not JSON';
   }
 }

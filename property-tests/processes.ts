@@ -105,11 +105,16 @@ export async function startRouter(env: Record<string, string> = {}, dataDir?: st
     folder,
   );
   const url = `http://127.0.0.1:${port}`;
-  await waitUntil(
-    async () => (await fetch(`${url}/health`).catch(() => null))?.ok === true,
-    20_000,
-    () => `the router did not start:\n${program.output()}`,
-  );
+  const why = (): string => `the router did not start:\n${program.output()}`;
+  let isOver = false;
+  void program.ended.then(() => {
+    isOver = true;
+  });
+  const isUp = async (): Promise<boolean> => {
+    if (isOver) throw new Error(why());
+    return (await fetch(`${url}/health`).catch(() => null))?.ok === true;
+  };
+  await waitUntil(isUp, 20_000, why);
   return {
     ...program,
     url,

@@ -399,4 +399,22 @@ test('a tool outside the allow-list is neither offered nor run for a model (N14)
   assert.is(tools.jobs.length, 0);
 });
 
+test('arguments that are nested without end fail their call, and not the thread that reads them', async () => {
+  const { front, clock, ask, worker } = openWorld(toolsOf(['t']));
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t']);
+  const caller = ask({ stream: false });
+  await clock.settle();
+  const deep = `{"a":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  gpu.say(calls(gpu.jobs[0] ?? '', ['t', deep], ['t', '{}']));
+  await clock.settle();
+  assert.is(tools.jobs.length, 1, 'the other call is made');
+  tools.answer(tools.jobs[0], { result: 1 });
+  await clock.settle();
+  assert.match(messagesOf(gpu).at(-2)?.content ?? '', 'nested deeper than');
+  say(gpu, gpu.jobs.at(-1) ?? '', 'done');
+  await clock.settle();
+  assert.is(caller.status, 200);
+});
+
 test.run();

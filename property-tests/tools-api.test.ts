@@ -98,6 +98,24 @@ test('tools are listed and run (TL1, TL3, TL11, X1, X3)', async () => {
   assert.is((await execute({ tool: 'note' }, { headers: {} })).status, 401);
 });
 
+test('arguments that are nested without end are refused, and the router goes on', async () => {
+  const deep = `{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`;
+  const init = (body: string) => ({
+    method: 'POST',
+    headers: { ...headers, accept: 'application/json, text/event-stream' },
+    body,
+  });
+  const direct = await fetch(
+    `${router.url}/api/tools/v1/execute`,
+    init(`{"tool":"code_executor","arguments":${deep}}`),
+  );
+  assert.is(direct.status, 400);
+  assert.match((await bodyOf(direct)).error.message, 'nested deeper');
+  const rpc = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"code_executor","arguments":${deep}}}`;
+  assert.is((await fetch(`${router.url}/mcp`, init(rpc))).status, 400);
+  assert.ok((await list()).workers > 0);
+});
+
 test('what the allow-list leaves out is not run directly, nor by MCP (N14)', async () => {
   assert.is((await execute({ tool: 'forbidden' })).status, 404);
 });

@@ -83,7 +83,7 @@ export const Ordinal = Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEG
 
 /** Deeper values would exhaust the stack of `JSON.stringify` when they are logged or passed on. Real schemas stay under 50. */
 export const levelsMax = 200;
-const isShallow = (value: unknown): boolean => shallowerThan(levelsMax, value);
+export const isShallow = (value: unknown): boolean => shallowerThan(levelsMax, value);
 const tooDeep = (): string => `must not be nested deeper than ${levelsMax} levels`;
 
 /** Any JSON, passed on unchanged. */

@@ -26,6 +26,7 @@ test('the defaults are those of the reference', () => {
     gpuKey: 'adm_k',
     modelPath: 'demo',
     llamaServer: null,
+    sdServerPath: null,
     models: {
       folder: join(homedir(), '.auxot', 'models'),
       hub: { endpoint: 'https://huggingface.co', token: null, idleMs: 60_000 },
@@ -104,6 +105,11 @@ test('a llama-server is one that runs, or a program to start', () => {
   const program = { kind: 'program', path: '/a', projectorPath: '/b' };
   assert.equal(read(['--llama-server-path=/a', '--mmproj-path=/b', ...needed]).llamaServer, program);
   assert.equal(read(needed, { AUXOT_LLAMA_BINARY: '/a', AUXOT_MMPROJ_FILE: '/b' }).llamaServer, program);
+});
+
+test('a program that makes images is named by flag or variable', () => {
+  assert.is(read(['--sd-server-path=/a', ...needed], { AUXOT_SD_BINARY: '/b' }).sdServerPath, '/a');
+  assert.is(read(needed, { AUXOT_SD_BINARY: '/b' }).sdServerPath, '/b');
 });
 
 test('the help names every flag, and no message shows the key', () => {

@@ -22,6 +22,7 @@ export const workerFlags = {
   'model-path': 'value',
   'llama-server-path': 'value',
   'mmproj-path': 'value',
+  'sd-server-path': 'value',
   debug: 'optional',
   help: 'switch',
   version: 'switch',
@@ -34,6 +35,8 @@ export interface WorkerConfig {
   /** A GGUF file; `demo` stands for the model that comes with the program. null: the model that the router names. */
   readonly modelPath: string | null;
   readonly llamaServer: LlamaServerConfig;
+  /** The program that models which make images run in; null: there is none, and they are refused. */
+  readonly sdServerPath: string | null;
   readonly models: ModelsConfig;
   /** null: as many as fit. The reference says 9999 for that, which is understood as well. */
   readonly gpuLayers: number | null;
@@ -79,6 +82,7 @@ export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags
       path: flags.value('llama-server-path'),
       projectorPath: flags.value('mmproj-path'),
     }),
+    sdServerPath: flags.value('sd-server-path') || readOptional(env, 'AUXOT_SD_BINARY'),
     models: readModelsConfig(env),
     gpuLayers: gpuLayers === 9999 ? null : gpuLayers,
     threads: threads === 0 ? null : threads,
@@ -127,6 +131,9 @@ Usage: auxot-worker [flags]
                       for models that see images                     (AUXOT_LLAMA_BINARY; default: the engine of
                                                                       this program, which sees none)
   --mmproj-path FILE  the model's vision encoder, for llama-server   (AUXOT_MMPROJ_FILE; default: the registry's)
+  --sd-server-path FILE
+                      an sd-server program (stable-diffusion.cpp),
+                      for models that make images                    (AUXOT_SD_BINARY; default: they are refused)
   --debug [1|2]       log the frames to and from the router (and AUXOT_LOG_LEVEL=debug); 2: whole, with prompts and
                       answers; keys and credentials are in none
   --help, --version

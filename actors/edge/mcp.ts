@@ -15,6 +15,7 @@ import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { SSEServerTransport } from '@modelcontextprotocol/sdk/server/sse.js';
 import { StreamableHTTPServerTransport } from '@modelcontextprotocol/sdk/server/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import { isShallow } from '../../protocol/schema.ts';
 import type { Front } from '../router/front.ts';
 import { answerError, answerText, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
@@ -168,7 +169,8 @@ function isOriginAllowed(origin: string | undefined, host: string | undefined, a
 
 function readJson(bytes: Uint8Array): unknown {
   try {
-    return JSON.parse(new TextDecoder().decode(bytes));
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return isShallow(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@
  *   GET  /api/tools/v1/tools     what can be called (also /list)
  *   POST /api/tools/v1/execute   {"tool": …, "arguments": {…}} runs one; ends when the caller leaves
  */
+import { isShallow, levelsMax } from '../../protocol/schema.ts';
 import type { Front } from '../router/front.ts';
 import { answerError, answerJson, type Exchange } from './answers.ts';
 import { authorised, type KeyCheck } from './api-key.ts';
@@ -80,7 +81,9 @@ function readCall(body: Uint8Array): Asked | string {
   const { tool, arguments: args, input, thread_id } = value as Record<string, unknown>;
   if (typeof tool !== 'string' || tool.trim() === '') return '"tool" must be the name of a tool';
   const threadId = typeof thread_id === 'string' && thread_id !== '' ? thread_id : null;
-  return { tool, args: args === undefined ? (input ?? {}) : args, threadId };
+  const given = args === undefined ? (input ?? {}) : args;
+  if (!isShallow(given)) return `the arguments must not be nested deeper than ${levelsMax} levels`;
+  return { tool, args: given, threadId };
 }
 
 function refuse(exchange: Exchange, status: number, type: string, message: string, code: string = type): void {

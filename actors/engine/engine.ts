@@ -135,6 +135,8 @@ export interface EngineJob extends Sampling {
   readonly reasoningEffort?: string | undefined;
   /** Variables for the chat template, e.g. `enable_thinking`. */
   readonly templateOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** For a model that paints: `size` (`512x512`) and `steps`. */
+  readonly image?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Go on from here. The result is that of the whole answer, and its usage too; pieces only say what is not out yet. From
    * ids the greedy answer is exactly the unbroken one; a sampled one is another that could have been.

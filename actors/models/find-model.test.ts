@@ -1,4 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { demoModel, openRegistry } from '../../registry/load.ts';
@@ -34,6 +36,32 @@ test('the demo model is found beside the program', async () => {
 
 test('a model that makes images is refused in one sentence, and nothing of it is fetched (G21)', async () => {
   assert.is(await refusal('FLUX.1-schnell'), 'FLUX.1-schnell makes images, which this worker cannot do');
+});
+
+test('a model that makes images is found with all that it paints with, where the reference has put it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'auxot-paint-'));
+  try {
+    const put = (path: string): string => {
+      mkdirSync(join(folder, dirname(path)), { recursive: true });
+      writeFileSync(join(folder, path), 'x');
+      return join(folder, path);
+    };
+    const wanted = { name: 'FLUX.2-klein-4B', quantization: null, withProjector: false, withImages: true };
+    const paint = () => findModel(wanted, openRegistry(null), { ...source, folder }, hooks);
+    const [entry] = openRegistry(null).entries.filter(({ name }) => name === wanted.name);
+    const modelPath = put(`${entry?.repository.replace('/', '_')}/${entry?.file}`);
+    const vae = put('Comfy-Org_flux2-dev/flux2-vae.safetensors');
+    await paint().then(
+      () => assert.unreachable(),
+      (error: Error) => assert.match(error.message, 'Qwen3-4B-Q4_K_S.gguf'),
+    );
+    const llm = put('unsloth_Qwen3-4B-GGUF/Qwen3-4B-Q4_K_S.gguf');
+    const files = { vae, llm, prediction: 'flux2_flow' };
+    const found = { modelPath, projectorPath: null, paint: { model: wanted.name, parameters: '4B', files } };
+    assert.equal(await paint(), found);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('before a model is fetched that will hardly fit, the numbers are told; one that fits goes without a word', async () => {

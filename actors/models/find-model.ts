@@ -6,6 +6,7 @@ import { demoModel, demoModelName, type Registry } from '../../registry/load.ts'
 import { resolve } from '../../registry/resolve.ts';
 import { type FetchHooks, fetchModel, type ModelSource } from './fetch-model.ts';
 import { ModelError } from './model-error.ts';
+import { type FoundPaintFiles, fetchPaintFiles } from './paint-files.ts';
 
 export interface WantedModel {
   readonly name: string;
@@ -13,6 +14,8 @@ export interface WantedModel {
   readonly quantization: string | null;
   /** The engine can use a vision encoder. */
   readonly withProjector: boolean;
+  /** There is an engine for models that make images. */
+  readonly withImages?: boolean;
 }
 
 export interface FoundModel {
@@ -20,6 +23,14 @@ export interface FoundModel {
   readonly modelPath: string;
   /** Of the model's vision encoder, if it has one and it was wanted. */
   readonly projectorPath: string | null;
+  /** What a model that makes images needs besides; null: it makes none. */
+  readonly paint: PaintModel | null;
+}
+
+export interface PaintModel {
+  readonly model: string;
+  readonly parameters: string;
+  readonly files: FoundPaintFiles;
 }
 
 export interface FindHooks extends FetchHooks {
@@ -28,22 +39,23 @@ export interface FindHooks extends FetchHooks {
 }
 
 export async function findModel(
-  { name, quantization, withProjector }: WantedModel,
+  { name, quantization, withProjector, withImages = false }: WantedModel,
   registry: Registry,
   source: ModelSource,
   hooks: FindHooks,
 ): Promise<FoundModel> {
-  if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null };
-  const found = resolve(registry.entries, name, quantization);
-  if (!found.ok) {
-    const problem = explain(found, { contextSize: 8192, slots: 1 }).problem;
+  if (name === demoModelName) return { modelPath: demoModel().path, projectorPath: null, paint: null };
+  const known = resolve(registry.entries, name, quantization);
+  if (!known.ok) {
+    const problem = explain(known, { contextSize: 8192, slots: 1 }).problem;
     const wanted = `${JSON.stringify(name)}${quantization ? ` in ${quantization}` : ''}`;
-    const hint = found.nearest === '' ? '' : ` The nearest is ${found.nearest}.`;
+    const hint = known.nearest === '' ? '' : ` The nearest is ${known.nearest}.`;
     const message = `the router wants ${wanted}, and here ${problem}.${hint} Start this worker with --model-path, or give it the router's registry file (AUXOT_REGISTRY_FILE).`;
     throw new ModelError('hub_not_found', message);
   }
-  const { entry } = found;
-  if (!entry.capabilities.some(capability => capability !== 'image_generation'))
+  const { entry } = known;
+  const paints = !entry.capabilities.some(capability => capability !== 'image_generation');
+  if (paints && !withImages)
     throw new ModelError('hub_not_found', `${entry.name} makes images, which this worker cannot do`);
   // For an engine that has no use for it, a vision encoder would only take disk and time.
   const wanted = withProjector ? entry : { ...entry, projector: null };
@@ -52,7 +64,10 @@ export async function findModel(
     () => false, // what is wrong is found again below, by who can mend it
   );
   if (!isHere && !source.offline) await warnOfSize(wanted, hooks);
-  return fetchModel(wanted, source, hooks);
+  const found = await fetchModel(wanted, source, hooks);
+  if (!paints) return { ...found, paint: null };
+  const { name: model, parameters } = entry;
+  return { ...found, paint: { model, parameters, files: await fetchPaintFiles(entry, source, hooks) } };
 }
 
 /** What any worker would want to give a model; with less it is hardly worth having. */

@@ -19,6 +19,7 @@ export function engineJob(frame: JobFrame): EngineJob {
     maxTokens: frame.max_tokens,
     reasoningEffort: frame.reasoning_effort,
     templateOptions: frame.template_options,
+    image: imageOf(frame.data),
     temperature: frame.temperature,
     topP: frame.top_p,
     topK: frame.top_k,
@@ -30,6 +31,12 @@ export function engineJob(frame: JobFrame): EngineJob {
     logitBias: frame.logit_bias,
     resume: frame.resume === undefined ? undefined : resumePoint(frame.resume),
   };
+}
+
+/** What a tool of another server wants of an image stands in `data.arguments`. */
+function imageOf(data: unknown): Readonly<Record<string, unknown>> | undefined {
+  const wanted = typeof data === 'object' && data !== null && 'arguments' in data ? data.arguments : null;
+  return typeof wanted === 'object' && wanted !== null ? { ...wanted } : undefined;
 }
 
 const resumePoint = ({ others, ...first }: Resume): ResumePoint => ({
