@@ -17,7 +17,7 @@ import { runPlan } from './simulation/world.ts';
 const seconds = Number(process.env.SIM_SECONDS ?? 280);
 const faultsWanted = 1_000_000;
 /** `npm run simulate` plays others. */
-const seedsMax = Number(process.env.SIM_SEEDS ?? 150);
+const seedsMax = Number(process.env.SIM_SEEDS ?? 850);
 const shrinkMs = 30_000;
 
 test('a seed says everything: played again, it gives the same story', async () => {
