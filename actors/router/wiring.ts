@@ -241,6 +241,8 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
             jobs.add(chunk.jobId);
             keys?.made(chunk.jobId);
           } else if (chunk.count > 0 && !jobs.has(chunk.jobId)) continue;
+          // It was let go and taken again since: refused, this would look as if another router wrote the job.
+          else if (chunk.count > 0 && chunk.epoch < (appender.ackedOf(chunk.jobId)?.epoch ?? 0)) continue;
           appender.add(chunk);
           throttle.logs(chunk.jobId);
         }
