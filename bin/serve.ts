@@ -161,7 +161,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       clearTimeout(late);
       cluster?.close();
       await log.close();
-      await closeStore(store);
+      await closeStore(store, config, diagnostics);
     },
   };
 }
@@ -183,10 +183,17 @@ function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics, 
   });
 }
 
-/** Waits for what was sent, and no longer than a server that does not answer deserves. */
-async function closeStore(store: Store): Promise<void> {
+/**
+ * Waits for what was sent, and no longer than a server that does not answer deserves. A Redis that is gone is no reason to stop with an error: what counts was acknowledged before, and other routers take up
+ * the rest. What the embedded store cannot write is one.
+ */
+async function closeStore(store: Store, config: RouterConfig, diagnostics: Diagnostics): Promise<void> {
+  const goodbye = store.quit().catch(error => {
+    if (config.store.kind !== 'redis') throw error;
+    diagnostics.warn('the store was gone at the end', { reason: String(error) });
+  });
   const late = new Promise(resolve => setTimeout(resolve, 2000).unref());
-  await Promise.race([store.quit(), late]);
+  await Promise.race([goodbye, late]);
   store.disconnect();
 }
 
