@@ -114,6 +114,18 @@ test('a thought, a text, calls, choices and ends stay apart', () => {
   });
 });
 
+test('no piece is joined to one that other news of its job stand behind', () => {
+  const { sent, tell, step } = desk();
+  tell(piece(1, text('a')));
+  tell({ id: 1, type: 'toolCall' });
+  tell(piece(1, text('b')));
+  step(1);
+  assert.equal(
+    sent.map(({ news }) => news.map(({ type }) => type)),
+    [['piece', 'toolCall', 'piece']],
+  );
+});
+
 test('joined or not, each job says the same in the same order, and no piece waits longer than the gap (N1, N2)', () => {
   const said = fc.record({
     id: fc.integer({ min: 1, max: 3 }),
