@@ -47,7 +47,7 @@ test('a caller whose model waits for tools is told how many have answered', asyn
 });
 
 test('how far a call is stands behind that, of the one that told of it last, and no line of its own', async () => {
-  const { front, ask, clock, worker } = openWorld({ tools: { ...toolsOff, allowed: ['t', 'u'] } });
+  const { front, ask, clock, worker } = openWorld({ tools: { ...toolsOff, allowed: ['t', 'u'] } }, { shardCount: 1 });
   const gpu = await worker(1);
   const tools = await dialTools(front, clock, ['t', 'u']);
   const [caller, other] = [ask(), ask()];

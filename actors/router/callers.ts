@@ -156,7 +156,8 @@ export class Callers {
     // A paused caller gets this from the log later (C1).
     if (caller === undefined || caller.paused || caller.turn !== turn) return;
     caller.port.write(text);
-    caller.progress = null;
+    // The head, which may go out before there is anything to say, ends no wait.
+    if (caller.sent !== null) caller.progress = null;
     caller.sent = position;
     caller.lastWriteAt = this.#parts.clock.now();
     if (caller.port.bufferedBytes <= pauseBytes) return;
