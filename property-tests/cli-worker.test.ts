@@ -332,7 +332,7 @@ test('C22: 100 jobs leave no process, file or folder', async () => {
   if (process.platform === 'linux') assert.is(children().length, helpers);
 });
 
-test('a worker that is killed leaves nothing after the next start, and its job is told', async () => {
+test('a worker that is killed takes its programs with it, leaves nothing after the next start, and its job is told', async () => {
   const going = client.chat.completions.create({
     model: 'sonnet',
     messages: [{ role: 'user', content: 'slowly' }],
@@ -343,13 +343,13 @@ test('a worker that is killed leaves nothing after the next start, and its job i
   const occupant = Number.parseInt(readFileSync(join(state, 'auxot', 'cli', place, 'occupant'), 'utf8'), 10);
   worker.kill('SIGKILL');
   await worker.ended;
-  worker = startCliWorker();
-  await ready(4);
   await waitUntil(
     () => !alive(occupant),
     2000,
     () => `process ${occupant} lives on`,
   );
+  worker = startCliWorker();
+  await ready(4);
   assert.ok(!existsSync(join(state, 'auxot', 'cli', place)));
 });
 
