@@ -326,7 +326,7 @@ const processFile = new URL(`./engine.process${import.meta.url.endsWith('.ts') ?
 
 /** What of the options goes to the other process. */
 function engineOptionsOf(given: LlamaEngineOptions): EngineOptions {
-  const { modelPath, contextSize, slots, threads, gpuLayers, embeddings, memory, toolFormat } = given;
+  const { modelPath, contextSize, slots, threads, gpuLayers, embeddings, memory, toolFormat, joinMs } = given;
   return {
     modelPath,
     contextSize,
@@ -336,6 +336,7 @@ function engineOptionsOf(given: LlamaEngineOptions): EngineOptions {
     ...(embeddings === undefined ? {} : { embeddings }),
     ...(memory === undefined ? {} : { memory }),
     ...(toolFormat === undefined ? {} : { toolFormat }),
+    ...(joinMs === undefined ? {} : { joinMs }),
   };
 }
 

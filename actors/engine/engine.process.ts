@@ -5,7 +5,7 @@
  * manager sends to the whole group are left to the parent, which lets jobs finish first.
  */
 import type { EngineFailure, FromEngineProcess, ToEngineProcess } from './engine.messages.ts';
-import { EngineError, type EngineJob, type EngineOptions } from './engine.ts';
+import { EngineError, type EngineJob, type EngineOptions, joinMsDefault } from './engine.ts';
 import type { Bytes } from './fit.ts';
 import { joinedNews } from './joined-news.ts';
 import { type LoadedModel, loadModel } from './llama-model.ts';
@@ -21,8 +21,11 @@ function send(message: FromEngineProcess): void {
   process.send?.(message, undefined, undefined, () => undefined);
 }
 
+let joinMs = joinMsDefault;
+
 const tell = joinedNews({
   send: news => send({ type: 'news', news }),
+  gapMs: () => joinMs,
   now: () => performance.now(),
   soon: setImmediate,
   after(ms, then) {
@@ -32,6 +35,7 @@ const tell = joinedNews({
 });
 
 async function load(options: EngineOptions, failed: Bytes | null): Promise<void> {
+  joinMs = options.joinMs ?? joinMsDefault;
   let told = 0;
   try {
     model = await loadModel(options, failed, {

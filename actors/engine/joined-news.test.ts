@@ -2,8 +2,8 @@ import * as fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { JobNews } from './engine.messages.ts';
-import type { EngineResult, Piece } from './engine.ts';
-import { gapMs, joined, joinedNews } from './joined-news.ts';
+import { type EngineResult, joinMsDefault as gapMs, type Piece } from './engine.ts';
+import { joined, joinedNews } from './joined-news.ts';
 
 const numRuns = Number(process.env.FC_RUNS ?? 300);
 
@@ -15,6 +15,7 @@ function desk() {
   let timers: { readonly at: number; readonly then: () => void }[] = [];
   const tell = joinedNews({
     send: news => sent.push({ at, news }),
+    gapMs: () => gapMs,
     now: () => at,
     soon: then => turn.push(then),
     after(ms, then) {

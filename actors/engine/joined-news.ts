@@ -10,11 +10,9 @@
 import type { JobNews } from './engine.messages.ts';
 import type { Piece } from './engine.ts';
 
-/** A hundred messages a second of a job: quicker than anybody reads, or a screen shows. */
-export const gapMs = 10;
-
 export interface JoinedNewsOptions {
   readonly send: (news: readonly JobNews[]) => void;
+  readonly gapMs: () => number;
   /** Milliseconds, never falling. */
   readonly now: () => number;
   /** Calls back when this turn of the event loop is over, so that what all slots have to say goes together. */
@@ -23,7 +21,7 @@ export interface JoinedNewsOptions {
   readonly after: (ms: number, then: () => void) => () => void;
 }
 
-export function joinedNews({ send, now, soon, after }: JoinedNewsOptions): (item: JobNews) => void {
+export function joinedNews({ send, gapMs, now, soon, after }: JoinedNewsOptions): (item: JobNews) => void {
   let waiting: JobNews[] = [];
   /** Where in `waiting` a job's last piece is, while nothing of that job stands behind it. */
   const open = new Map<number, number>();
@@ -69,7 +67,7 @@ export function joinedNews({ send, now, soon, after }: JoinedNewsOptions): (item
       open.set(item.id, waiting.length);
       waiting.push(item);
     }
-    const restMs = (saidAt.get(item.id) ?? Number.NEGATIVE_INFINITY) + gapMs - now();
+    const restMs = (saidAt.get(item.id) ?? Number.NEGATIVE_INFINITY) + gapMs() - now();
     if (restMs <= 0) goNow();
     else callOff ??= after(restMs, flush);
   };
