@@ -29,7 +29,7 @@ export interface EngineOptions {
   readonly embeddings?: EmbeddingsChoice;
   /** How the registry says that the model writes tool calls, for a file whose chat template does not tell. */
   readonly toolFormat?: string | null;
-  /** Pieces of a job that come quicker than this go together; `joinMsDefault` if absent. */
+  /** Pieces of a job that come quicker than this go together; `joinMsDefault` if absent, 0: none do. */
   readonly joinMs?: number;
   /** How it is fitted into memory; `memoryChoiceDefault` if absent. */
   readonly memory?: MemoryChoice;

@@ -60,7 +60,7 @@ export function joinedNews({ send, gapMs, now, soon, after }: JoinedNewsOptions)
     }
     const place = open.get(item.id);
     const before = place === undefined ? undefined : waiting[place];
-    const piece = before?.type === 'piece' ? joined(before.piece, item.piece) : null;
+    const piece = gapMs() > 0 && before?.type === 'piece' ? joined(before.piece, item.piece) : null;
     if (place !== undefined && piece !== null) {
       waiting[place] = { id: item.id, type: 'piece', piece };
     } else {
