@@ -184,8 +184,9 @@ function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics, 
 }
 
 /**
- * Waits for what was sent, and no longer than a server that does not answer deserves. A Redis that is gone is no reason to stop with an error: what counts was acknowledged before, and other routers take up
- * the rest. What the embedded store cannot write is one.
+ * Waits for what was sent, and no longer than a server that does not answer deserves. A Redis that is gone is no reason
+ * to stop with an error: what counts was acknowledged before, and other routers take up the rest. What the embedded store
+ * cannot write is one.
  */
 async function closeStore(store: Store, config: RouterConfig, diagnostics: Diagnostics): Promise<void> {
   const goodbye = store.quit().catch(error => {
