@@ -102,6 +102,12 @@ export class Appender {
     return acked === undefined || acked.epoch === 0 ? null : acked;
   }
 
+  /** Whether nothing of the job is on its way or gathered. */
+  isSettled(jobId: string): boolean {
+    const book = this.#books.get(jobId);
+    return book === undefined || idle(book);
+  }
+
   /** Resolves when nothing of the job is on its way or gathered. */
   settled(jobId: string): Promise<void> {
     return this.#whenAt(jobId, null);

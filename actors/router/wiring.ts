@@ -6,6 +6,7 @@
  */
 import type { Effect, ShardInput } from '../../protocol/shard-messages.ts';
 import { slotOf } from '../../protocol/shard-messages.ts';
+import { type Place, splitAhead } from './ahead.ts';
 import { Appender } from './appender.ts';
 import { Callers } from './callers.ts';
 import { Cluster } from './cluster.ts';
@@ -63,6 +64,10 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     for (const effect of effects) carryOut(effect, effectsParts);
   };
   const isOurs = (jobId: string): boolean => jobs.has(jobId);
+  const placeOf = (jobId: string): Place => ({
+    settled: appender.isSettled(jobId),
+    hasSlot: queue.slots.any > 0 && cluster?.hasOthers !== true,
+  });
 
   const timers = new Timers(clock, (key, at) => {
     const [kind, id = ''] = key.split(':');
@@ -237,7 +242,9 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     clock,
     {
       heard: ({ chunks, effects }) => {
-        for (const chunk of chunks) {
+        const chosen: Effect[] = [];
+        for (const whole of chunks) {
+          const { chunk, ahead } = splitAhead(whole, () => placeOf(whole.jobId));
           // The first event of an epoch: the job is ours from here on. Of one that was let go since, nothing more is logged.
           if (chunk.creates) {
             jobs.add(chunk.jobId);
@@ -245,10 +252,12 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
           } else if (chunk.count > 0 && !jobs.has(chunk.jobId)) continue;
           // It was let go and taken again since: refused, this would look as if another router wrote the job.
           else if (chunk.count > 0 && chunk.epoch < (appender.ackedOf(chunk.jobId)?.epoch ?? 0)) continue;
+          chosen.push(...ahead);
           appender.add(chunk);
           throttle.logs(chunk.jobId);
         }
         appender.flush();
+        release(chosen);
         release(effects);
       },
       rebuild: shard => deaths.rebuild(shard),

@@ -9,28 +9,41 @@
  * What happens is drawn from the seed; when exactly, the machine decides. Ends with 1 when a request had no right answer,
  * or anything else was found.
  */
-import { parseArgs } from 'node:util';
+import { commandLine } from '../command-line.ts';
 import { spread } from './figures.ts';
 import { type Outcome, runChaos } from './run.ts';
 import { runToolsChaos, toolsTold } from './tools-run.ts';
 
-const { values } = parseArgs({
-  options: {
-    minutes: { type: 'string', default: '5' },
-    seed: { type: 'string' },
-    rate: { type: 'string', default: '1' },
-    callers: { type: 'string', default: '8' },
-    embedded: { type: 'boolean', default: false },
-    tools: { type: 'boolean', default: false },
-  },
-});
+const help = `Usage: npm run chaos -- [options]
 
-function numberOf(name: 'minutes' | 'seed' | 'rate' | 'callers', text: string): number {
-  const number = Number(text);
-  if (Number.isFinite(number) && number > 0 && text !== '') return number;
-  process.stderr.write(`chaos: --${name} must be a number above 0, and ${JSON.stringify(text)} is none\n`);
+Starts real routers, Redis, workers and callers on this machine, breaks everything between them by chance, and checks every
+answer. Ends with 1 when a request had no right answer, or anything else was found.
+
+  --minutes N     for how long (5)
+  --seed N        what happens is drawn from it; when exactly, the machine decides (another each time)
+  --rate N        faults a second (1)
+  --callers N     how many ask at once (8)
+  --embedded      one router with the embedded store, killed every few seconds
+  --tools         tool rounds: a router, a tools worker and two GPU workers, killed in mid-round
+`;
+
+const line = commandLine('chaos', help, {
+  minutes: 'value',
+  seed: 'value',
+  rate: 'value',
+  callers: 'value',
+  embedded: 'switch',
+  tools: 'switch',
+});
+/** Two modes at once would be one of them in silence. */
+if (line.has('embedded') && line.has('tools')) {
+  process.stderr.write('chaos: --embedded and --tools are two modes: one of them at a time\n');
   process.exit(2);
 }
+const rate = line.number('rate', 1, 0.01);
+const callers = line.number('callers', 8, 1);
+const isTools = line.has('tools');
+const embedded = line.has('embedded');
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const stop = new AbortController();
@@ -40,18 +53,18 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const)
     stop.abort();
   });
 
-const seed = numberOf('seed', values.seed ?? String(1 + (Date.now() % 1_000_000)));
-const minutes = numberOf('minutes', values.minutes);
+const seed = line.number('seed', 1 + (Date.now() % 1_000_000));
+const minutes = line.number('minutes', 5, 0.01);
 say(
-  `chaos: seed ${seed}, ${minutes} min, ${values.tools ? 'tool rounds' : values.embedded ? 'one router, embedded store' : 'two routers on Redis'}`,
+  `chaos: seed ${seed}, ${minutes} min, ${isTools ? 'tool rounds' : embedded ? 'one router, embedded store' : 'two routers on Redis'}`,
 );
-if (values.tools) await toolsOnly();
+if (isTools) await toolsOnly();
 const outcome = await runChaos({
   seed,
   ms: minutes * 60_000,
-  embedded: values.embedded,
-  rate: numberOf('rate', values.rate),
-  callers: numberOf('callers', values.callers),
+  embedded,
+  rate,
+  callers,
   workers: [4, 2],
   stop: stop.signal,
   progress: ({ answered, failed, wrong, retries, resumes }, done, seconds) =>
@@ -69,8 +82,7 @@ process.stdout.write('', () => process.exit());
 
 /** Ends the program. */
 async function toolsOnly(): Promise<never> {
-  const everyMs = 1000 / numberOf('rate', values.rate);
-  const callers = numberOf('callers', values.callers);
+  const everyMs = 1000 / rate;
   const outcome = await runToolsChaos({ seed, ms: minutes * 60_000, callers, everyMs, stop: stop.signal });
   for (const line of toolsTold(outcome)) say(line);
   await new Promise<void>(resolve => void process.stdout.write('', () => resolve()));

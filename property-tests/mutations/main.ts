@@ -2,18 +2,12 @@
  * `npm run mutations`: does the suite find what it should? Puts one seeded bug after the other into a copy of the program
  * and asks the suites until one of them fails.
  *
- *   npm run mutations                               all of them, and the share that was found
- *   npm run mutations -- --list                     what there is
- *   npm run mutations -- --only repeated-frame,...  only these
- *   npm run mutations -- --simulation-seconds 60    how long the simulation looks for each (20)
- *
  * The suites that the chosen bugs name are asked first of the program as it is: one that fails there finds nothing.
- * Exit code 0: at least 95% were found. 1: fewer. 2: it could not be asked.
  */
 import { execFileSync } from 'node:child_process';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { commandLine } from '../command-line.ts';
 import { mutations } from './list.ts';
 import { type Mutation, patched } from './mutation.ts';
 import { Scratch } from './scratch.ts';
@@ -30,13 +24,18 @@ interface Outcome {
   readonly seconds: number;
 }
 
-const { values } = parseArgs({
-  options: {
-    only: { type: 'string' },
-    list: { type: 'boolean', default: false },
-    'simulation-seconds': { type: 'string', default: String(simulationSeconds) },
-  },
-});
+const help = `Usage: npm run mutations -- [options]
+
+Puts one seeded bug after the other into a copy of the program, and asks the suites until one of them fails.
+
+  --list                   the bugs, what each breaks and who should find it, and do nothing
+  --only ID,ID             only these
+  --simulation-seconds N   how long the simulation looks for each (${simulationSeconds})
+
+Exit code 0: at least ${100 * shareMin}% were found. 1: fewer. 2: it could not be asked.
+`;
+
+const line = commandLine('mutations', help, { only: 'value', list: 'switch', 'simulation-seconds': 'value' });
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
@@ -48,11 +47,10 @@ try {
 }
 
 async function main(): Promise<number> {
-  const seconds = Number(values['simulation-seconds']);
-  if (!(seconds > 0)) throw new Error('--simulation-seconds must be a number above 0');
-  const wanted = chosen(values.only);
+  const seconds = line.number('simulation-seconds', simulationSeconds, 1);
+  const wanted = chosen(line.value('only'));
   for (const mutation of wanted) patched(root, mutation);
-  if (values.list) {
+  if (line.has('list')) {
     for (const { id, file, breaks, suites } of wanted) say(`${id}  ${file}\n    ${breaks} (${suites.join(', ')})`);
     return 0;
   }
