@@ -37,11 +37,11 @@ export async function doctorCommand(args: readonly string[], openCli: OpenCli): 
     process.stdout.write(doctorHelp);
     return 0;
   }
-  const config = readWorkerConfig(programEnv(), flags);
+  const config = readWorkerConfig(programEnv(), flags, { keyless: true });
   const checks = await examine({
     routerUrl: config.routerUrl,
     askHealth,
-    greet: url => greet(url, config.gpuKey, randomUUID(), dialWs, systemClock),
+    greet: config.gpuKey === '' ? null : url => greet(url, config.gpuKey, randomUUID(), dialWs, systemClock),
     probe: (modelPath, policy) => {
       if (modelPath === null) return probeMachine(null);
       const { threads, gpuLayers, embeddings, memory } = config;

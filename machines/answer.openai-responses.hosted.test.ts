@@ -3,8 +3,12 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { JobEvent, ResponseAnswerShape } from '../protocol/job-events.ts';
+import type { Position } from '../protocol/position.ts';
 import { beginResponse, responseHead, responseNow, showResponse } from './answer.openai-responses.ts';
+import { historyOf, storedResponse } from './answer.openai-responses.views.ts';
+import { replay } from './job.ts';
 import { anyToolLife, submittedWithTools, ToolLife } from './tool-lives.contract.ts';
+import { requestNow } from './tool-round.ts';
 
 const runs = { numRuns: Number(process.env.FC_RUNS ?? 100) };
 const seeded = process.env.FC_SEED === undefined ? runs : { ...runs, seed: Number(process.env.FC_SEED) };
@@ -184,6 +188,69 @@ test('R1–R3 in any life of tool rounds: every item is begun, done once, and wh
     seeded,
   );
   assert.ok(items > 20, `${items} items must be shown for this to say anything`);
+});
+
+/** The life's events, as those of a response that was asked for in this shape. */
+function historyAfter(life: ToolLife, shape: ResponseAnswerShape, last: readonly JobEvent[]) {
+  const events: JobEvent[] = [{ ...submittedWithTools, answer: shape }, ...life.log.slice(1), ...last];
+  const log = events.map((event, n): [JobEvent, Position] => [event, { epoch: 1, number: n + 1 }]);
+  const job = replay(events);
+  const response = storedResponse(log);
+  return { job, history: response === null || job === null ? null : historyOf(response, job) };
+}
+
+test('what goes on from a response goes on from its tool rounds too: calls, results and the last words, once each', () => {
+  let histories = 0;
+  fc.assert(
+    fc.property(anyToolLife, fc.constantFrom('note', 'none'), (commands, shown) => {
+      const life = new ToolLife();
+      for (const command of [...commands, { kind: 'answer', tools: [] } as const]) life.obey(command);
+      const { job, history } = historyAfter(life, shapeOf({ hosted: { [shown]: 'code_interpreter' } }), []);
+      if (job === null || history === null || typeof history === 'string' || job.tools.rounds.length === 0) return;
+      histories += 1;
+      const asked = requestNow(job).messages;
+      assert.equal(history.messages.slice(0, asked.length), asked);
+      // Whose rounds are over and who calls once more has no last words.
+      const words = job.output.text === '' ? [] : [{ role: 'assistant', content: 'done' }];
+      assert.equal(history.messages.slice(asked.length), words);
+    }),
+    seeded,
+  );
+  assert.ok(histories > 5, `${histories} lives must have ended well for this to say anything`);
+});
+
+test('calls of the caller behind a tool round belong to the last words, and to no others', () => {
+  const life = new ToolLife();
+  const text = (said: string): JobEvent => ({
+    type: 'output.appended',
+    at,
+    attempt: 1,
+    kind: 'text',
+    text: said,
+    tokens: 1,
+  });
+  const assigned: JobEvent = { type: 'job.assigned', at, workerId: 'gpu', attempt: 1, protocol: 1 };
+  const toolCalls = [{ id: 'call_9', name: 'theirs', arguments: '{}' }];
+  const { history } = historyAfter(life, shapeOf(), [
+    assigned,
+    text('Let me look.'),
+    text('\n\n'),
+    begun(['note', {}]),
+    { type: 'toolCall.started', at, callId: 'c0', workerId: 'w', workerInstance: 'i' },
+    ended(0, { result: 'seen' }),
+    { type: 'toolRound.finished', at, round: 1 },
+    { ...assigned, attempt: 2 },
+    { ...text('And you?'), attempt: 2 } as JobEvent,
+    { type: 'job.completed', at, attempt: 2, finishReason: 'tool_calls', usage, toolCalls },
+  ]);
+  assert.ok(history !== null && typeof history !== 'string');
+  const call = (id: string, name: string) => ({ id, type: 'function', function: { name, arguments: '{}' } });
+  assert.equal(typeof history === 'object' && history?.messages, [
+    { role: 'user', content: 'hi' },
+    { role: 'assistant', content: 'Let me look.', tool_calls: [call('t0', 'note')] },
+    { role: 'tool', tool_call_id: 't0', content: 'seen' },
+    { role: 'assistant', content: 'And you?', tool_calls: [call('call_9', 'theirs')] },
+  ]);
 });
 
 test.run();

@@ -281,7 +281,7 @@ test('RS6: a stored response is the same whenever it is looked at, and one goes 
       if (stored === null) return;
       assert.equal(JSON.parse(JSON.stringify(responseNow(stored))), gathered(life, shape).now);
       assert.is(storedResponse(told(life, { ...shape, store: false })), null);
-      const history = historyOf(stored);
+      const history = historyOf(stored, life.job);
       const over = life.job.state.value === 'completed';
       assert.is(typeof history !== 'string', over);
       if (typeof history === 'string') return;

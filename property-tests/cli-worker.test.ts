@@ -51,9 +51,8 @@ const startCliWorker = (env: Record<string, string> = {}): Program =>
 
 const places = (): string[] => {
   const base = join(state, 'auxot', 'cli');
-  return existsSync(base)
-    ? readdirSync(base).flatMap(own => readdirSync(join(base, own)).map(job => join(own, job)))
-    : [];
+  const owns = existsSync(base) ? readdirSync(base).filter(name => !name.startsWith('orphan-')) : [];
+  return owns.flatMap(own => readdirSync(join(base, own)).map(job => join(own, job)));
 };
 
 const ready = (count: number): Promise<void> =>
@@ -332,24 +331,32 @@ test('C22: 100 jobs leave no process, file or folder', async () => {
   if (process.platform === 'linux') assert.is(children().length, helpers);
 });
 
-test('a worker that is killed leaves nothing after the next start, and its job is told', async () => {
+test('a worker that is killed takes its programs with it, leaves nothing after the next start, and its job is told', async () => {
   const going = client.chat.completions.create({
     model: 'sonnet',
-    messages: [{ role: 'user', content: 'slowly' }],
+    messages: [{ role: 'user', content: real === undefined ? 'slowly WHIM:orphan' : 'slowly' }],
     stream: true,
   });
-  for await (const _ of await going) break;
+  // A caller that left would end them too.
+  const stream = await going;
+  await stream[Symbol.asyncIterator]().next();
+  const own = join(state, 'auxot', 'cli');
   const [place = ''] = places();
-  const occupant = Number.parseInt(readFileSync(join(state, 'auxot', 'cli', place, 'occupant'), 'utf8'), 10);
+  const occupant = Number.parseInt(readFileSync(join(own, place, 'occupant'), 'utf8'), 10);
+  // What it has started reads and writes nothing, so that no broken pipe ends it.
+  const mark = readdirSync(own).find(name => name.startsWith('orphan-'));
   worker.kill('SIGKILL');
   await worker.ended;
+  for (const pid of [occupant, ...(mark === undefined ? [] : [Number(mark.slice('orphan-'.length))])])
+    await waitUntil(
+      () => !alive(pid),
+      2000,
+      () => `process ${pid} lives on`,
+    );
+  if (mark !== undefined) rmSync(join(own, mark));
+  stream.controller.abort();
   worker = startCliWorker();
   await ready(4);
-  await waitUntil(
-    () => !alive(occupant),
-    2000,
-    () => `process ${occupant} lives on`,
-  );
   assert.ok(!existsSync(join(state, 'auxot', 'cli', place)));
 });
 

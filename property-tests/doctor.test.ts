@@ -59,6 +59,14 @@ test('a wrong key is broken, and is not shown', async () => {
   assert.not.match(text, wrong);
 });
 
+test('without a key all that needs none is looked at, and the key is what is broken', async () => {
+  const { status, of } = await doctor(router.wsUrl, '', ['--model-path', 'demo', '--json']);
+  assert.is(status, 1);
+  for (const name of ['router', 'clock', 'memory', 'model', 'disk']) assert.is(of[name]?.state, 'ok', name);
+  assert.is(of.key?.state, 'broken');
+  assert.match(of.key?.fix ?? '', 'AUXOT_GPU_KEY');
+});
+
 test('a router that is not there, and a model that nobody has heard of', async () => {
   const away = await doctor(`ws://127.0.0.1:${await freePort()}`, gpuKey, ['--json']);
   assert.is(away.status, 1);

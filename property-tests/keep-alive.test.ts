@@ -46,6 +46,31 @@ test('a caller whose model waits for tools is told how many have answered', asyn
   assert.match(caller.text, /"Seen\."[^\n]*\n\n: keep-alive\n\n$/);
 });
 
+test('how far a call is stands behind that, of the one that told of it last, and no line of its own', async () => {
+  const { front, ask, clock, worker } = openWorld({ tools: { ...toolsOff, allowed: ['t', 'u'] } }, { shardCount: 1 });
+  const gpu = await worker(1);
+  const tools = await dialTools(front, clock, ['t', 'u']);
+  const [caller, other] = [ask(), ask()];
+  await clock.settle();
+  gpu.say(calls(gpu.jobs[0] ?? '', ['t', '{}'], ['u', '{}']));
+  await clock.settle();
+  const tell = (n: number, far: object): void =>
+    tools.worker.say({ type: 'tool_progress', job_id: tools.jobs[n]?.job_id, ...far });
+  tell(0, { progress: 2, total: 8, message: 'a\n\ndata: [DONE]\n\n' });
+  await clock.pass(27_000);
+  assert.match(caller.text, /\n\n: tools 0\/2, t 2\/8\n\n$/);
+  tell(1, { progress: 0.5 });
+  await clock.pass(16_000);
+  assert.match(caller.text, /\n\n: tools 0\/2, u 0\.5\n\n$/);
+  tools.answer(tools.jobs[0], { result: 1 });
+  await clock.settle();
+  tell(0, { progress: 8, total: 8 });
+  await clock.pass(16_000);
+  assert.match(caller.text, /\n\n: tools 1\/2\n\n$/, 'what is told behind the end is no news');
+  assert.not.match(caller.text + other.text, /DONE/);
+  assert.not.match(other.text, /tools/);
+});
+
 test('APIs whose clients wait for an event get theirs, behind the same comment', async () => {
   const { ask, clock } = openWorld();
   const caller = ask();

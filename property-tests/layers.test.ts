@@ -47,7 +47,7 @@ const ports: Readonly<Record<string, readonly string[]>> = {
   engine: ['engine.ts', 'stop-strings.ts'],
   models: ['fetch-model.ts', 'model-error.ts'],
   edge: [],
-  worker: ['backoff.ts', 'clock.ts', 'socket.ts', 'worker-link.ts'],
+  worker: ['backoff.ts', 'clock.ts', 'group-watchdog.ts', 'socket.ts', 'worker-link.ts'],
   tools: ['tool.ts'],
   replay: [],
   service: [],

@@ -27,6 +27,7 @@ export interface TwoRouters {
 export async function startTwoRouters(
   redisArgs: readonly string[] = [],
   redisUrl: (redis: RedisServer) => Promise<string> = async ({ url }) => url,
+  routerEnv: Record<string, string> = {},
 ): Promise<TwoRouters | null> {
   const redis = await startRedis(redisArgs);
   if (redis === null) return null;
@@ -37,7 +38,7 @@ export async function startTwoRouters(
   const log = new JobLog(connection as unknown as Store, {});
   const started: RouterProcess[] = [];
   const start = async (env: Record<string, string> = {}): Promise<RouterProcess> => {
-    const router = await startRouter({ AUXOT_REDIS_URL: routersUrl, AUXOT_SHARDS: '1', ...env });
+    const router = await startRouter({ AUXOT_REDIS_URL: routersUrl, AUXOT_SHARDS: '1', ...routerEnv, ...env });
     started.push(router);
     return router;
   };

@@ -314,8 +314,8 @@ export type ToolInput =
     }
   /** A `tool_result` for a caller that called the tool directly. */
   | { readonly kind: 'directAnswered'; readonly callId: string; readonly text: string }
-  /** A `tool_progress` for such a caller. */
-  | { readonly kind: 'directProgressed'; readonly callId: string; readonly text: string };
+  /** A `tool_progress` of a call that somebody waits for. */
+  | { readonly kind: 'toolProgressed'; readonly callId: string; readonly text: string };
 
 /**
  * Events of one job in one tick, to be appended as one piece, and what to do once they are acknowledged. Without any

@@ -2,11 +2,13 @@
  * A program as a child process in a process group of its own: lines in, lines out, and an end that leaves nothing behind.
  *
  * N1. Lines of its output may have any length up to `lineCharsMax`; a longer one ends it with an error (C6).
- * N2. Its end is its exit, and nothing of its group lives on (C23): what it started is killed with it.
+ * N2. Its end is its exit, and nothing of its group lives on (C23): what it started is killed with it, and all of it with
+ *     this program, also when that is ended by SIGKILL (worker/group-watchdog.ts).
  * N3. It is read only as fast as it is listened to, and its error output is kept up to a cap.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { GroupWatchdog } from '../worker/group-watchdog.ts';
 import { killGroup } from './places.ts';
 
 export interface ChildOptions {
@@ -34,10 +36,12 @@ export interface Child {
 
 const lineCharsMax = 64 * 2 ** 20;
 const errorCharsMax = 16 * 1024;
+const watchdog = new GroupWatchdog();
 
 export function startChild({ command, args, env, cwd, onLine }: ChildOptions): Child {
   const child = spawn(command, [...args], { cwd, env: { ...env }, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   const pid = child.pid ?? 0;
+  if (pid > 0) watchdog.watch(pid);
   let errors = '';
   const complain = (text: string): void => {
     errors = (errors + text).slice(-errorCharsMax);
@@ -63,7 +67,10 @@ export function startChild({ command, args, env, cwd, onLine }: ChildOptions): C
       complain(error.message);
       if (pid === 0) resolve({ status: null, signal: null, errors });
     });
-    child.once('exit', kill);
+    child.once('exit', () => {
+      kill();
+      watchdog.release(pid);
+    });
     child.once('close', (status, signal) => resolve({ status, signal, errors }));
   });
   return {

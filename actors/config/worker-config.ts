@@ -30,7 +30,7 @@ export const workerFlags = {
 
 export interface WorkerConfig {
   readonly routerUrl: string;
-  /** Secret. */
+  /** Secret; '' only where `readWorkerConfig` was told that none is needed. */
   readonly gpuKey: string;
   /** A GGUF file; `demo` stands for the model that comes with the program. null: the model that the router names. */
   readonly modelPath: string | null;
@@ -56,11 +56,16 @@ export interface WorkerConfig {
 
 const routerDefault = 'auxot.com';
 
-export function readWorkerConfig(env: Env, flags: Flags<keyof typeof workerFlags>): WorkerConfig {
+/** `keyless`: a missing key is no error here. @throws ConfigError */
+export function readWorkerConfig(
+  env: Env,
+  flags: Flags<keyof typeof workerFlags>,
+  { keyless = false } = {},
+): WorkerConfig {
   const url = routerUrl(flags.value('router-url') ?? readString(env, 'AUXOT_ROUTER_URL', routerDefault), '/ws');
   if (!url.ok) throw new ConfigError('AUXOT_ROUTER_URL', null, url.message, 'Write for example ws://localhost:8080.');
-  const gpuKey = flags.value('gpu-key') ?? readOptional(env, 'AUXOT_GPU_KEY');
-  if (gpuKey === null || gpuKey === '') {
+  const gpuKey = flags.value('gpu-key') ?? readOptional(env, 'AUXOT_GPU_KEY') ?? '';
+  if (gpuKey === '' && !keyless) {
     const fix = 'Give the key that auxot-router setup printed for workers (adm_…), by --gpu-key or this variable.';
     throw new ConfigError('AUXOT_GPU_KEY', null, 'no key', fix);
   }

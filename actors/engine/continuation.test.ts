@@ -26,6 +26,7 @@ const engine = llamaEngine({
   slots: 2,
   threads: 1,
   gpuLayers: 0,
+  joinMs: 0, // so that an answer may be cut behind each token
   onState: () => undefined,
   onLoading: () => undefined,
   onTrouble: () => undefined,

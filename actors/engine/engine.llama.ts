@@ -326,7 +326,7 @@ const processFile = new URL(`./engine.process${import.meta.url.endsWith('.ts') ?
 
 /** What of the options goes to the other process. */
 function engineOptionsOf(given: LlamaEngineOptions): EngineOptions {
-  const { modelPath, contextSize, slots, threads, gpuLayers, embeddings, memory } = given;
+  const { modelPath, contextSize, slots, threads, gpuLayers, embeddings, memory, toolFormat, joinMs } = given;
   return {
     modelPath,
     contextSize,
@@ -335,6 +335,8 @@ function engineOptionsOf(given: LlamaEngineOptions): EngineOptions {
     gpuLayers,
     ...(embeddings === undefined ? {} : { embeddings }),
     ...(memory === undefined ? {} : { memory }),
+    ...(toolFormat === undefined ? {} : { toolFormat }),
+    ...(joinMs === undefined ? {} : { joinMs }),
   };
 }
 

@@ -38,5 +38,5 @@ export type FromEngineProcess =
   | { readonly type: 'chosen'; readonly message: string; readonly need: Bytes }
   | { readonly type: 'loaded'; readonly info: EngineInfo }
   | { readonly type: 'loadFailed'; readonly failure: EngineFailure }
-  /** All that happened in one turn of the event loop, in order. */
+  /** All that happened since the last of these, in order (joined-news.ts). */
   | { readonly type: 'news'; readonly news: readonly JobNews[] };

@@ -4,9 +4,10 @@
  * It lives as long as its parent: when the channel between them closes, it ends. Signals that a terminal or a service
  * manager sends to the whole group are left to the parent, which lets jobs finish first.
  */
-import type { EngineFailure, FromEngineProcess, JobNews, ToEngineProcess } from './engine.messages.ts';
-import { EngineError, type EngineJob, type EngineOptions } from './engine.ts';
+import type { EngineFailure, FromEngineProcess, ToEngineProcess } from './engine.messages.ts';
+import { EngineError, type EngineJob, type EngineOptions, joinMsDefault } from './engine.ts';
 import type { Bytes } from './fit.ts';
+import { joinedNews } from './joined-news.ts';
 import { type LoadedModel, loadModel } from './llama-model.ts';
 
 /** A load is told of in steps of this share: a callback a tensor would flood the channel. */
@@ -14,25 +15,27 @@ const progressStep = 0.01;
 
 let model: LoadedModel | null = null;
 const running = new Map<number, AbortController>();
-let news: JobNews[] = [];
 
 /** With the channel gone there is nobody left to tell, and `disconnect` ends the process. */
 function send(message: FromEngineProcess): void {
   process.send?.(message, undefined, undefined, () => undefined);
 }
 
-/** One message a turn, however many slots had something to say in it. */
-function tell(item: JobNews): void {
-  if (news.length === 0) {
-    setImmediate(() => {
-      send({ type: 'news', news });
-      news = [];
-    });
-  }
-  news.push(item);
-}
+let joinMs = joinMsDefault;
+
+const tell = joinedNews({
+  send: news => send({ type: 'news', news }),
+  gapMs: () => joinMs,
+  now: () => performance.now(),
+  soon: setImmediate,
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+});
 
 async function load(options: EngineOptions, failed: Bytes | null): Promise<void> {
+  joinMs = options.joinMs ?? joinMsDefault;
   let told = 0;
   try {
     model = await loadModel(options, failed, {

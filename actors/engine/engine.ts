@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly embeddings?: EmbeddingsChoice;
   /** How the registry says that the model writes tool calls, for a file whose chat template does not tell. */
   readonly toolFormat?: string | null;
+  /** Pieces of a job that come quicker than this go together; `joinMsDefault` if absent, 0: none do. */
+  readonly joinMs?: number;
   /** How it is fitted into memory; `memoryChoiceDefault` if absent. */
   readonly memory?: MemoryChoice;
 }
@@ -64,6 +66,9 @@ export interface EngineInfo {
   readonly threads: number;
   readonly gpu: string;
 }
+
+/** A hundred messages a second of a job: quicker than anybody reads, or a screen shows. */
+export const joinMsDefault = 10;
 
 /** What the engine's libraries find before anything is loaded. */
 export interface MachineFacts {

@@ -13,6 +13,7 @@ import type { CodeName } from '../../protocol/codes.ts';
 import { isTerminal } from '../../protocol/job-events.ts';
 import { comparePositions, type Position } from '../../protocol/position.ts';
 import type { Effect, Follow, ShardInput } from '../../protocol/shard-messages.ts';
+import type { ToolProgressFrame } from '../../protocol/worker-frames.tools.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import { LogCorrupt, type LogEntry } from '../log/job-log.ts';
 import type { Appender } from './appender.ts';
@@ -35,7 +36,7 @@ export interface Caller {
   /** Of the last bytes given to the connection. */
   sent: Position | null;
   lastWriteAt: number;
-  /** How far its job's prompt is, while nothing has been said. */
+  /** How far its job's prompt is, or its tools are, while nothing is said. */
   progress: string | null;
   /** Of a caller that did not submit the job itself. */
   follow?: Follow;
@@ -157,7 +158,8 @@ export class Callers {
     // A paused caller gets this from the log later (C1).
     if (caller === undefined || caller.paused || caller.turn !== turn) return;
     caller.port.write(text);
-    caller.progress = null;
+    // The head, which may go out before there is anything to say, ends no wait.
+    if (caller.sent !== null) caller.progress = null;
     caller.sent = position;
     caller.lastWriteAt = this.#parts.clock.now();
     if (caller.port.bufferedBytes <= pauseBytes) return;
@@ -169,6 +171,15 @@ export class Callers {
   progressed({ streamId, what, processed, total }: Extract<Effect, { kind: 'progress' }>): void {
     const caller = this.#callers.get(streamId);
     if (caller !== undefined) caller.progress = `${what} ${processed}/${total}`;
+  }
+
+  /** How far one of its job's tool calls is, behind how many have answered. */
+  toolProgressed(jobId: string, name: string, { progress, total }: ToolProgressFrame): void {
+    const far = `${name.replace(/[^\w-]/g, '_')} ${total === undefined ? progress : `${progress}/${total}`}`;
+    for (const caller of this.#callers.values()) {
+      const [round = ''] = caller.jobId === jobId ? (caller.progress ?? '').split(', ', 1) : [];
+      if (round.startsWith('tools ')) caller.progress = `${round}, ${far}`;
+    }
   }
 
   end({ streamId, turn, position }: Extract<Effect, { kind: 'end' }>): void {

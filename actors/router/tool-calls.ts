@@ -14,6 +14,7 @@
  * C4. Secrets are added here, to the frame of the tool that they are for, and are nowhere else.
  */
 import type { Effect, ToolInput, ToolOutcome, ToolsOffer } from '../../protocol/shard-messages.ts';
+import type { ToolProgressFrame } from '../../protocol/worker-frames.tools.ts';
 import { serialiseFrame } from '../../protocol/worker-frames.ts';
 import type { Clock } from './ports.ts';
 import { isNoResult } from './route-frame.ts';
@@ -37,6 +38,8 @@ export interface ToolCallsParts {
   /** To the shard that owns the job or the call. */
   readonly post: (id: string, input: ToolInput) => void;
   readonly send: (workerId: string, text: string) => void;
+  /** Those of a job, how far one of its calls is. */
+  readonly tellCallers: (jobId: string, name: string, frame: ToolProgressFrame) => void;
 }
 
 const callsMax = 16_384;
@@ -181,9 +184,12 @@ export class ToolCalls {
     return true;
   }
 
-  /** A caller that asked for it is told how far its call is, now and then. */
+  /** Who waits for the call is told how far it is, now and then. */
   progressed({ callId, frame }: Extract<Effect, { kind: 'toolProgressed' }>): void {
-    this.#calls.get(callId)?.direct?.progressed?.(frame);
+    const call = this.#calls.get(callId);
+    if (call === undefined) return;
+    if (call.jobId !== null && call.state === 'running') this.#parts.tellCallers(call.jobId, call.name, frame);
+    call.direct?.progressed?.(frame);
   }
 
   /** A direct call's result has been read. */
@@ -275,11 +281,12 @@ export class ToolCalls {
 
   #tells(workerId: string, callId: string, text: string): boolean {
     const call = this.#calls.get(callId);
-    if (call === undefined || call.direct?.progressed == null || call.workerId !== workerId) return false;
+    if (call === undefined || call.workerId !== workerId) return false;
+    if (call.jobId === null && call.direct?.progressed == null) return false;
     const now = this.#parts.clock.now();
     if (call.state !== 'running' || now - call.toldAt < tellMs) return false;
     call.toldAt = now;
-    this.#parts.post(callId, { kind: 'directProgressed', callId, text });
+    this.#parts.post(call.jobId ?? callId, { kind: 'toolProgressed', callId, text });
     return true;
   }
 

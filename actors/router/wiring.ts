@@ -128,7 +128,15 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     post: (lookId, look, entries) => post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
     end: jobId => requests.end(jobId),
   });
-  const tools = new ToolCalls({ ...toolsOptions, shared }, { clock, post, send: sendToWorker });
+  const tools = new ToolCalls(
+    { ...toolsOptions, shared },
+    {
+      clock,
+      post,
+      send: sendToWorker,
+      tellCallers: (jobId, name, frame) => callers.toolProgressed(jobId, name, frame),
+    },
+  );
 
   const jobs = new OwnJobs({
     clock,

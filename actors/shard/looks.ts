@@ -8,6 +8,7 @@ import {
   isOver,
   storedResponse,
 } from '../../machines/answer.openai-responses.views.ts';
+import { ReplayError, replay } from '../../machines/job.ts';
 import { jsonHeaders, type WholeAnswer } from '../../machines/shown.ts';
 import { responseIdOf } from '../../protocol/responses-api.ids.ts';
 import { inputItemsPage } from '../../protocol/responses-api.input-items.ts';
@@ -59,8 +60,15 @@ export function lookAt(look: Look, entries: readonly LoggedEntry[]): LookOutcome
 export function historiesOf(logs: readonly JobHistory[]): Histories {
   const histories = new Map<string, History | string>();
   for (const { jobId, entries } of logs) {
-    const response = storedResponse(positioned(entries));
-    if (response !== null) histories.set(responseIdOf(jobId), historyOf(response));
+    const log = [...positioned(entries)];
+    const response = storedResponse(log);
+    if (response === null) continue;
+    try {
+      histories.set(responseIdOf(jobId), historyOf(response, replay(log.map(([event]) => event))));
+    } catch (error) {
+      // A log that cannot be: nothing can go on from it, and the caller is told that there is no such response.
+      if (!(error instanceof ReplayError)) throw error;
+    }
   }
   return histories;
 }

@@ -82,7 +82,7 @@ export class Shard {
       case 'toolLost':
       case 'toolRefused':
       case 'directAnswered':
-      case 'directProgressed':
+      case 'toolProgressed':
         return this.#toolTold(input);
       case 'jobOrphaned':
         return this.#frames.orphaned(input.jobId, input.workerId, input.reason, input.at);
@@ -217,7 +217,7 @@ export class Shard {
       this.#jobs.out({ kind: 'toolResulted', callId: input.callId, outcome: outcomeOf(input.text) });
       return;
     }
-    if (input.kind === 'directProgressed') return this.#jobs.out(...progressIn(input.text, input.callId));
+    if (input.kind === 'toolProgressed') return this.#jobs.out(...progressIn(input.text, input.callId));
     const refusal = this.#jobs.tried(input.jobId, job => toolDecision(job, input));
     if (refusal !== null && input.kind === 'toolMatched' && refusal !== 'repeated')
       this.#jobs.out({ kind: 'endTool', callId: input.callId, thanks: false });

@@ -9,7 +9,7 @@ import type { Effect, ToolInput, ToolOutcome } from '../../protocol/shard-messag
 import type { ToolJobFrame, ToolResultFrame } from '../../protocol/worker-frames.tools.ts';
 import { parseWorkerFrame } from '../../protocol/worker-frames.ts';
 
-type JobToolInput = Exclude<ToolInput, { kind: 'directAnswered' | 'directProgressed' }>;
+type JobToolInput = Exclude<ToolInput, { kind: 'directAnswered' | 'toolProgressed' }>;
 
 export function toolDecision(job: Job, input: JobToolInput): Decision {
   switch (input.kind) {

@@ -2,10 +2,10 @@
  * Processes of tools, each the head of a process group, so that it ends with all that it started.
  *
  * What stays true: a child sees exactly the environment it is given; `end` leaves nothing of its group behind, also when
- * the head is gone already; when this program ends, also by SIGKILL, no group outlives it (group-watchdog.ts).
+ * the head is gone already; when this program ends, also by SIGKILL, no group outlives it (worker/group-watchdog.ts).
  */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { GroupWatchdog } from './group-watchdog.ts';
+import { GroupWatchdog } from '../worker/group-watchdog.ts';
 
 export interface ChildOptions {
   readonly command: string;

@@ -47,6 +47,13 @@ test('all is well: every check is ok, and each has its line', async () => {
   assert.is(table(checks).split('\n').length, checks.length + 1);
 });
 
+test('a missing key is one finding among the others, whether the router answers or not', async () => {
+  const of = await found({ greet: null });
+  assert.equal([of.router?.state, of.key?.state, of.clock?.state, of.gpu?.state], ['ok', 'broken', 'ok', 'ok']);
+  const away = await found({ greet: null, askHealth: async () => Promise.reject(new Error('ECONNREFUSED')) });
+  assert.equal([away.router?.state, away.key?.state, away.memory?.state], ['broken', 'broken', 'ok']);
+});
+
 test('a clock that is off is a warning, far off is broken, and the direction is said', async () => {
   const at = async (ours: number) =>
     (await found({ askHealth: async () => ({ status: 200, ms: 1, dates: { theirs: 1_000_000, ours } }) })).clock;

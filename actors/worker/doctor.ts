@@ -36,7 +36,8 @@ export interface DoctorOptions {
   /** Several are separated by commas. */
   readonly routerUrl: string;
   readonly askHealth: (url: string) => Promise<Health>;
-  readonly greet: (url: string) => Promise<Greeting>;
+  /** null: there is no key to greet with. */
+  readonly greet: ((url: string) => Promise<Greeting>) | null;
   /** Without a model, the machine alone. */
   readonly probe: (modelPath: string | null, policy: Policy | null) => Promise<MachineFacts>;
   /** That this worker would serve. */
@@ -75,11 +76,14 @@ async function router(url: string, options: DoctorOptions): Promise<{ checks: Ch
     const why = 'the router does not answer';
     const checks: Check[] = [
       { name: 'router', state: 'broken', message: `${base} does not answer: ${health}`, fix },
-      { name: 'key', state: 'skipped', message: why },
+      options.greet === null ? noKey : { name: 'key', state: 'skipped', message: why },
       { name: 'clock', state: 'skipped', message: why },
     ];
     return { checks, policy: null };
   }
+  // Routers take nobody without a key, so that one is not even asked.
+  if (options.greet === null)
+    return { checks: [routerCheck(base, health, null), noKey, clockCheck(health)], policy: null };
   const greeting = await options.greet(url);
   const wanted = greeting.kind === 'taken' ? greeting.policy : null;
   return {
@@ -88,9 +92,10 @@ async function router(url: string, options: DoctorOptions): Promise<{ checks: Ch
   };
 }
 
-function routerCheck(base: string, { status, ms }: Health, greeting: Greeting): Check {
+/** `greeting` null: it was not greeted. */
+function routerCheck(base: string, { status, ms }: Health, greeting: Greeting | null): Check {
   const answered = `${base} answers in ${Math.round(ms)} ms`;
-  if (greeting.kind === 'failed') {
+  if (greeting?.kind === 'failed') {
     const fix = 'If there is a proxy between, it must pass WebSockets on at /ws.';
     return { name: 'router', state: 'broken', message: `${answered}, but takes no worker: ${greeting.reason}`, fix };
   }
@@ -98,9 +103,12 @@ function routerCheck(base: string, { status, ms }: Health, greeting: Greeting): 
     const fix = 'Look at the router: its store may be down.';
     return { name: 'router', state: 'warning', message: `${answered} with status ${status}`, fix };
   }
-  const version = greeting.kind === 'taken' ? `, worker protocol ${greeting.version}` : '';
+  const version = greeting?.kind === 'taken' ? `, worker protocol ${greeting.version}` : '';
   return { name: 'router', state: 'ok', message: `${answered}${version}` };
 }
+
+const keyFix = 'Give the workers’ key that auxot-router setup printed (adm_…), by --gpu-key or AUXOT_GPU_KEY.';
+const noKey: Check = { name: 'key', state: 'broken', message: 'none is given', fix: keyFix };
 
 function keyCheck(base: string, greeting: Greeting): Check {
   switch (greeting.kind) {
@@ -108,10 +116,8 @@ function keyCheck(base: string, greeting: Greeting): Check {
       return { name: 'key', state: 'ok', message: `${base} takes it` };
     case 'failed':
       return { name: 'key', state: 'skipped', message: 'the router did not get as far as looking at it' };
-    case 'refused': {
-      const fix = 'Give the workers’ key that auxot-router setup printed (adm_…), by --gpu-key or AUXOT_GPU_KEY.';
-      return { name: 'key', state: 'broken', message: `${base} refuses it: ${greeting.reason}`, fix };
-    }
+    case 'refused':
+      return { name: 'key', state: 'broken', message: `${base} refuses it: ${greeting.reason}`, fix: keyFix };
   }
 }
 

@@ -101,6 +101,8 @@ export const result: EngineResult = {
 export interface World {
   readonly worker: GpuWorker;
   readonly engines: ReturnType<typeof scriptedEngine>[];
+  /** What it warned of. */
+  readonly warnings: string[];
   /** Every connection so far, with what was heard on it. */
   readonly lines: { readonly socket: WebSocket; readonly heard: WorkerFrame[]; closed: number | null }[];
   send(frame: object): void;
@@ -130,6 +132,7 @@ export async function inWorld(
     });
   });
   const engines: World['engines'] = [];
+  const warnings: string[] = [];
   const { port } = server.address() as AddressInfo;
   const worker = gpuWorker({
     routerUrl: `ws://127.0.0.1:${port}/ws`,
@@ -152,7 +155,7 @@ export async function inWorld(
     dial: dialWs,
     clock: systemClock,
     random: Math.random,
-    diagnostics: silentDiagnostics,
+    diagnostics: { ...silentDiagnostics, warn: message => void warnings.push(message) },
   });
   const taken = new Set<WorkerFrame>();
   try {
@@ -160,6 +163,7 @@ export async function inWorld(
     await run({
       worker,
       engines,
+      warnings,
       lines,
       send: frame => lines.at(-1)?.socket.send(JSON.stringify(frame)),
       async next(type) {

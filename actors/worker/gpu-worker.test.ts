@@ -284,6 +284,22 @@ test('a connection that drops is dialled again at once; it says that the model i
     assert.is(engines.length, 1);
   }));
 
+test('a model of its own that is not the one the policy names is served with a warning, once', () =>
+  inWorld(ack2, async ({ engines, warnings, send, next }) => {
+    const told = () => warnings.filter(message => message.includes('AUXOT_MODEL'));
+    await next('hello');
+    await until(() => engines.length > 0, 'an engine');
+    first(engines).finishLoad();
+    await next('config');
+    assert.equal(told(), []);
+    send({ type: 'policy_update', policy: { ...policy, model_name: 'Qwen3-8B' } });
+    send({ type: 'policy_update', policy: { ...policy, model_name: 'Qwen3-8B' } });
+    await until(() => told().length > 0, 'the warning');
+    assert.match(told()[0] ?? '', 'serves auxot-demo, but the router offers it as Qwen3-8B');
+    await new Promise(resolve => setTimeout(resolve, 30));
+    assert.is(told().length, 1);
+  }));
+
 test('a policy with another context or number of slots restarts the engine, after running jobs (G28)', () =>
   inWorld(ack2, async ({ engines, send, next }) => {
     await next('hello');

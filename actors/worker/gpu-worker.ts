@@ -19,6 +19,7 @@ import type { BackoffRange } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import type { WorkerLook } from './health.ts';
 import { openJobs } from './jobs.ts';
+import { nameTrouble } from './model-name.ts';
 import type { Dial } from './socket.ts';
 import { workerLink } from './worker-link.ts';
 
@@ -117,6 +118,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   let fetching: { readonly stop: AbortController; readonly over: Promise<unknown> } | null = null;
   let policy: Policy | null = null;
   let statusAt = 0;
+  let nameTroubleTold: string | null = null;
   let stopping = false;
   let finish: (end: WorkerEnd) => void = () => undefined;
   const ended = new Promise<WorkerEnd>(resolve => {
@@ -196,11 +198,21 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       return false;
     }
     policy = next;
+    compareNames();
     const asked: Wanted = { model, cli, ...wantedOf(next) };
     if (wanted !== null && isSame(wanted, asked)) return true;
     wanted = asked;
     void changeEngine(asked);
     return true;
+  };
+
+  /** A model of its own, or of a server that runs, is served whatever the policy names: then people are told, once. */
+  const compareNames = (): void => {
+    const served = engine?.info?.model ?? '';
+    if (options.modelPath === null || policy === null || policy.worker_type === 'cli') return;
+    const trouble = nameTrouble(policy.model_name, served, options.modelPath);
+    if (trouble !== null && trouble !== nameTroubleTold) diagnostics.warn(trouble);
+    nameTroubleTold = trouble;
   };
 
   /** null: it is not to be loaded after all. */
@@ -250,6 +262,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       engine = opened;
       const info = await opened.load();
       diagnostics.info('the engine is ready', { ...info });
+      compareNames();
     } catch (error) {
       if (engine !== opened || stopping) return;
       end({ exitCode: 1, message: error instanceof Error ? error.message : String(error) });

@@ -104,7 +104,7 @@ export const toolMutations: readonly Mutation[] = [
   },
   {
     id: 'watchdog-sleeps',
-    file: 'actors/tools/group-watchdog.ts',
+    file: 'actors/worker/group-watchdog.ts',
     old: 'for group in $groups; do kill -s KILL --',
     now: 'for group in $groups; do : KILL --',
     breaks: 'What a tools worker had started outlives it when it is killed.',
