@@ -14,11 +14,13 @@ import { CompletionList } from '../actors/log/completion-list.ts';
 import { JobLog, type Store } from '../actors/log/job-log.ts';
 import { openStore } from '../actors/log/redis.ts';
 import { StoredRequestKeys } from '../actors/log/request-keys.ts';
+import { storeTime } from '../actors/log/store-time.ts';
 import { jobLogCharsMax } from '../actors/router/appender.ts';
 import { realClock } from '../actors/router/clock.ts';
 import { Front } from '../actors/router/front.ts';
 import { realIds } from '../actors/router/ids.ts';
 import type { KeyPort } from '../actors/router/ports.ts';
+import { SharedClock } from '../actors/router/shared-clock.ts';
 import { openShardPool, workerRules } from '../actors/shard/pool.ts';
 import { programVersion } from './program.ts';
 
@@ -52,6 +54,8 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
     ...(config.store.kind === 'redis' ? { replicas: config.store.replicas } : {}),
   });
   const cluster = config.store.kind === 'redis' ? openCluster(store, log, boot, config) : null;
+  const shared = cluster === null ? null : await openSharedClock(store);
+  const clock = shared ?? realClock;
   const completions = new CompletionList(store, config.logRetentionMs);
   const keys = openKeyVerifier({ hashes: config.keyHashes, ttlMs: config.authCacheTtlMs });
   let ask: (what: 'drain') => void = () => undefined;
@@ -85,7 +89,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       },
     },
     {
-      clock: realClock,
+      clock,
       log,
       listCompletion: jobId => completions.add(jobId),
       // As long as a job and then its log may last.
@@ -138,7 +142,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const port = await listen(server, config);
   const sweep = setInterval(() => {
     log
-      .sweep(Date.now())
+      .sweep(clock.now())
       .catch(error => diagnostics.warn('finished logs could not be swept', { reason: String(error) }));
   }, logSweepMs);
 
@@ -161,6 +165,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       clearTimeout(late);
       cluster?.close();
       await log.close();
+      shared?.stop();
       await closeStore(store, config, diagnostics);
     },
   };
@@ -170,6 +175,18 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
 function openCluster(store: Store, log: JobLog, boot: string, { policy, jobTimeoutMs }: RouterConfig): ClusterStore {
   const about = JSON.stringify({ host: hostname(), pid: process.pid, version: programVersion() });
   return new ClusterStore(store, log, { boot, about, pool: policy.model, quietMsMax: jobTimeoutMs });
+}
+
+/** The store's time, as this router has it. The caller stops it. */
+async function openSharedClock(store: Store): Promise<SharedClock> {
+  const clock = new SharedClock(
+    realClock,
+    () => performance.now(),
+    () => storeTime(store),
+  );
+  await clock.look();
+  clock.keep();
+  return clock;
 }
 
 /** The store of this configuration. The caller closes it. */
@@ -184,8 +201,9 @@ function openConfiguredStore({ store }: RouterConfig, diagnostics: Diagnostics, 
 }
 
 /**
- * Waits for what was sent, and no longer than a server that does not answer deserves. A Redis that is gone is no reason to stop with an error: what counts was acknowledged before, and other routers take up
- * the rest. What the embedded store cannot write is one.
+ * Waits for what was sent, and no longer than a server that does not answer deserves. A Redis that is gone is no reason
+ * to stop with an error: what counts was acknowledged before, and other routers take up the rest. What the embedded store
+ * cannot write is one.
  */
 async function closeStore(store: Store, config: RouterConfig, diagnostics: Diagnostics): Promise<void> {
   const goodbye = store.quit().catch(error => {

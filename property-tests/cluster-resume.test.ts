@@ -68,4 +68,34 @@ test('a job waits for its caller as long as it was asked to, at whichever router
   worker.close();
 });
 
+test('a caller that comes back to the other router has its answer to the end, however short the time was', async () => {
+  const worker = await startWorker(two.wsUrl, { slots: 1, script: slowly(300, 20) });
+  const leaving = new AbortController();
+  const headers = { 'x-auxot-keep': '2' };
+  const init = chatInit({ stream: true }, { signal: leaving.signal, headers });
+  const jobId = (await fetch(`${two.url}/v1/chat/completions`, init)).headers.get('x-auxot-job') ?? '';
+  await sleep(300);
+  leaving.abort();
+  await sleep(300);
+  const rest = await call(`${one.url}/api/jobs/${jobId}/events`, { headers: bearer });
+  assert.is(saidIn(rest.text), words(300));
+  assert.equal(worker.cancelled, []);
+  await untilNothingIsOpen();
+  worker.close();
+});
+
+test('of two that read at different routers, one may leave', async () => {
+  const worker = await startWorker(two.wsUrl, { slots: 1, script: slowly(200, 20) });
+  const leaving = new AbortController();
+  const init = chatInit({ stream: true }, { signal: leaving.signal });
+  const jobId = (await fetch(`${two.url}/v1/chat/completions`, init)).headers.get('x-auxot-job') ?? '';
+  const other = call(`${one.url}/api/jobs/${jobId}/events`, { headers: bearer });
+  await sleep(1000);
+  leaving.abort();
+  assert.is(saidIn((await other).text), words(200));
+  assert.equal(worker.cancelled, []);
+  await untilNothingIsOpen();
+  worker.close();
+});
+
 if (started !== null) test.run();

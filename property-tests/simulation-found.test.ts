@@ -87,6 +87,25 @@ test('a router whose clock is an hour ahead takes no log away that others promis
     assert.is((await endOf(world, caller.jobId))?.type, 'job.completed');
   }));
 
+test('a job goes over to a router whose clock is an hour behind: it still ends at its deadline', () =>
+  byHand({ routers: 2, workers: workers(2) }, async world => {
+    const { cluster } = world;
+    for (const { pace } of cluster.workers) pace.promptMs = 100_000;
+    const [first, behind] = cluster.routers;
+    assert.ok(first !== undefined && behind !== undefined);
+    cluster.killRouter(behind, false);
+    behind.skewMs = -3_600_000;
+    behind.start();
+    await world.pass(5000);
+    const caller = world.ask(0, { keepMs: 600_000 });
+    await world.pass(1000);
+    cluster.killRouter(first, false);
+    await world.pass(60_000);
+    const events = await world.eventsOf(caller.jobId);
+    assert.ok(events.some(({ type }) => type === 'job.adopted'));
+    assert.is(events.at(-1)?.type, 'job.expired');
+  }));
+
 test('a router whose store does not answer at its start takes its first lease when it does', () =>
   byHand({ routers: 2, workers: workers(2) }, async world => {
     const { cluster } = world;

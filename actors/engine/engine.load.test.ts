@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { llamaEngine } from './engine.llama.ts';
-import { EngineError } from './engine.ts';
+import { EngineError, type EngineOptions, memoryChoiceDefault } from './engine.ts';
 
 interface Told {
   readonly chosen: string[];
@@ -11,7 +11,7 @@ interface Told {
   readonly tookMs: number;
 }
 
-async function load(modelPath: string): Promise<Told> {
+async function load(modelPath: string, more: Partial<EngineOptions> = {}): Promise<Told> {
   const chosen: string[] = [];
   const troubles: string[] = [];
   const startedAt = performance.now();
@@ -21,6 +21,7 @@ async function load(modelPath: string): Promise<Told> {
     slots: 1,
     threads: 1,
     gpuLayers: 0,
+    ...more,
     onState: () => undefined,
     onLoading: () => undefined,
     onChosen: message => chosen.push(message),
@@ -46,6 +47,22 @@ test('a process that is killed while it loads is followed by one that takes less
   assert.is(troubles.length, 1);
   assert.match(troubles[0] ?? '', 'SIGKILL');
   assert.is(error.message, 'got this far');
+});
+
+test('all that a model is to be loaded with reaches the process', async () => {
+  const options: Required<EngineOptions> = {
+    modelPath: 'says its options',
+    contextSize: 1024,
+    slots: 3,
+    threads: 2,
+    gpuLayers: 5,
+    embeddings: 'also',
+    toolFormat: 'minimax',
+    joinMs: 0,
+    memory: { ...memoryChoiceDefault, cacheType: 'q8_0' },
+  };
+  const { error } = await load('says its options', options);
+  assert.equal(JSON.parse(error.message), options);
 });
 
 test('three such loads are enough', async () => {

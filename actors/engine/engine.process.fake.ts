@@ -10,6 +10,9 @@ process.on('message', (message: ToEngineProcess) => {
   const ram = failed === null ? 1000 : failed.ram / 2;
   if (options.modelPath !== 'dies early') say({ type: 'chosen', message: `${ram} bytes`, need: { ram, vram: 0 } });
   switch (options.modelPath) {
+    case 'says its options':
+      say({ type: 'loadFailed', failure: { code: 'model_load_failed', message: JSON.stringify(options) } });
+      break;
     case 'silent':
       break;
     case 'killed once':

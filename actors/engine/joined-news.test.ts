@@ -61,7 +61,7 @@ test('a model that takes longer than the gap for a token is never held', () => {
   );
 });
 
-test('tokens that come quicker go together, the first and the last at once', () => {
+test('tokens that come quicker go together, the first and the last at once (G26)', () => {
   const { sent, tell, step, waits } = desk();
   for (let n = 0; n < 25; n += 1) {
     step(n);

@@ -190,7 +190,7 @@ export class EmbeddedConnection extends EventEmitter {
 const names =
   'xadd xrange xrevrange xread xlen xdel xtrim xsetid xinfo xgroup xreadgroup xack xpending xclaim xautoclaim ' +
   'set get incr incrby del unlink exists type rename expire pexpire expireat pexpireat persist ttl pttl dbsize keys scan ' +
-  'hset hget hgetall hdel hlen hexists hincrby sadd srem smembers sismember scard publish flushall ping';
+  'hset hget hgetall hdel hlen hexists hincrby sadd srem smembers sismember scard publish flushall ping time';
 
 for (const name of names.split(' ')) {
   for (const [suffix, binary] of [

@@ -22,7 +22,9 @@ export const Letter = Type.Union([
   /** The job that you offered is run by me. */
   Type.Object({ kind: Type.Literal('taken'), jobId: Type.String(), epoch: Type.Integer() }),
   /** The last caller that read the job's answer here is gone. */
-  Type.Object({ kind: Type.Literal('abandoned'), jobId: Type.String() }),
+  Type.Object({ kind: Type.Literal('abandoned'), jobId: Type.String(), from: Type.Optional(Type.String()) }),
+  /** A caller here reads the answer of the job that you write. */
+  Type.Object({ kind: Type.Literal('wanted'), jobId: Type.String(), from: Type.String() }),
   /** The job is to be cancelled. */
   Type.Object({ kind: Type.Literal('unwanted'), jobId: Type.String() }),
   /** A worker that dialled in here holds the job that you write: let it go, if the worker may go on with it. */

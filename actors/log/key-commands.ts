@@ -131,6 +131,14 @@ export const keyCommands: Readonly<Record<string, Command>> = {
       return 'OK';
     },
   },
+  time: {
+    arity: 1,
+    writes: false,
+    run(db) {
+      const now = db.now();
+      return [String(Math.floor(now / 1000)), String((now % 1000) * 1000)];
+    },
+  },
   ping: { arity: -1, writes: false, run: (_, words) => words[1] ?? 'PONG' },
 };
 

@@ -66,6 +66,7 @@ export interface Store {
   readonly scan: Command<[cursor: string, keys: string[]]>;
   readonly flushall: Command<string>;
   readonly ping: Command<string>;
+  readonly time: Command<[seconds: string, microseconds: string]>;
   readonly publish: Command<number>;
   readonly subscribe: Command<unknown>;
   readonly unsubscribe: Command<unknown>;

@@ -161,6 +161,8 @@ export class Appender {
     }
     for (const [index, book] of books.entries()) {
       const result = results[index];
+      // Forgotten meanwhile: the job is another router's, or ours anew, and this says nothing of that.
+      if (this.#books.get(book.jobId) !== book) continue;
       if (result?.kind === 'ok') this.#acknowledged(book);
       else this.#refused(book, result?.kind ?? 'fenced');
     }

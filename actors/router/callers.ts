@@ -51,6 +51,8 @@ export interface CallersParts {
   readonly post: (jobId: string, input: ShardInput) => void;
   /** The jobs that wait for a worker, with their places in the line. */
   readonly places: () => ReadonlyMap<string, number>;
+  /** Callers of another router read the job's answer. */
+  readonly readElsewhere: (jobId: string) => boolean;
   /** For what nobody waits for. */
   readonly postLazily: (jobId: string, input: ShardInput) => void;
 }
@@ -220,7 +222,8 @@ export class Callers {
   }
 
   #closed({ streamId, jobId, follow }: Caller): ShardInput {
-    const looked = follow?.waits === false ? ({ looked: true } as const) : {};
+    const isMissed = follow?.waits !== false && !this.#parts.readElsewhere(jobId);
+    const looked = isMissed ? {} : ({ looked: true } as const);
     return { kind: 'streamClosed', at: this.#parts.clock.now(), streamId, jobId, ...looked };
   }
 

@@ -16,7 +16,7 @@ import type { OwnJobs } from './own-jobs.ts';
 import type { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
 import type { Clock, ClusterPort, LogPort } from './ports.ts';
-import { Sharing } from './sharing.ts';
+import { type AboutCallers, Sharing } from './sharing.ts';
 
 export interface ClusterParts {
   readonly clock: Clock;
@@ -53,7 +53,8 @@ export class Cluster {
       epochOf,
       take: (jobId, epoch) => logs.takeOffered(jobId, epoch),
       letGo: jobId => jobs.letGo(jobId),
-      abandoned: jobId => jobs.abandoned(jobId),
+      abandoned: (jobId, from) => jobs.abandoned(jobId, from),
+      wanted: (jobId, from) => jobs.wantedAt(jobId, from),
       unwanted: jobId => post(jobId, { kind: 'jobCancel', at: clock.now(), jobId, reason: 'requested' }),
       handover: letter => this.#handovers.read(letter),
     });
@@ -65,6 +66,7 @@ export class Cluster {
         void this.checkOwned();
       },
       gone: async isGone => {
+        jobs.forgetReaders(isGone);
         await logs.takeAll(isGone);
         await this.#sharing.inherit(isGone);
       },
@@ -121,7 +123,7 @@ export class Cluster {
     this.#sharing.recall(jobId);
   }
 
-  tellWriter(kind: 'abandoned' | 'unwanted', jobId: string): void {
+  tellWriter(kind: AboutCallers, jobId: string): void {
     void this.#sharing.tellWriter(kind, jobId);
   }
 

@@ -29,8 +29,8 @@ export interface OwnJobsParts {
   readonly letGoOfTools: (jobId: string) => void;
   /** The log refused us. True: the job was never ours. */
   readonly lost: (jobId: string) => boolean;
-  /** The job's callers here have all left, and its writer, another router, is to hear of it. */
-  readonly tellAbandoned: (jobId: string) => void;
+  /** The job's writer, another router, is to hear that its callers here have all left, or that there are some. */
+  readonly tellWriter: (kind: 'abandoned' | 'wanted', jobId: string) => void;
   /** The last job may have gone. */
   readonly left: () => void;
 }
@@ -40,6 +40,8 @@ export class OwnJobs {
   readonly #jobs = new Set<string>();
   /** Of these, those whose last caller has left. */
   readonly #leftAlone = new Set<string>();
+  /** The boots at which callers read the answer of a job of ours. */
+  readonly #readers = new Map<string, Set<string>>();
 
   constructor(parts: OwnJobsParts) {
     this.#parts = parts;
@@ -65,22 +67,53 @@ export class OwnJobs {
   retire(jobId: string): void {
     this.#jobs.delete(jobId);
     this.#leftAlone.delete(jobId);
+    this.#readers.delete(jobId);
     this.#parts.appender.forget(jobId);
     this.#parts.left();
   }
 
   /** Its last caller here has left. False: it is not ours. */
   leaveAlone(jobId: string): boolean {
-    if (this.#jobs.has(jobId)) this.#leftAlone.add(jobId);
+    if (this.#jobs.has(jobId) && !this.readElsewhere(jobId)) this.#leftAlone.add(jobId);
     return this.#jobs.has(jobId);
   }
 
-  /** Nobody at another router reads its answer any more. That is kept beside the job: whoever takes it is told. */
-  abandoned(jobId: string): void {
-    const { callers, clock, post, tellAbandoned } = this.#parts;
+  /** Callers of another router read its answer. */
+  readElsewhere(jobId: string): boolean {
+    return this.#readers.has(jobId);
+  }
+
+  /** A caller at the boot `from` reads its answer. What was to happen for want of callers does not. */
+  wantedAt(jobId: string, from: string): void {
+    if (!this.#jobs.has(jobId)) return;
+    this.#leftAlone.delete(jobId);
+    this.#parts.timers.disarm(`keep:${jobId}`);
+    const boots = this.#readers.get(jobId);
+    if (boots === undefined) this.#readers.set(jobId, new Set([from]));
+    else boots.add(from);
+  }
+
+  /** Callers of a router that is gone are on their way to another one: nothing follows from their absence. */
+  forgetReaders(isGone: (boot: string) => boolean): void {
+    for (const [jobId, boots] of this.#readers) {
+      for (const boot of boots) if (isGone(boot)) boots.delete(boot);
+      if (boots.size === 0) this.#readers.delete(jobId);
+    }
+  }
+
+  /**
+   * Nobody at the boot `from`, or at some other one, reads its answer any more. That is kept beside the job: whoever takes
+   * it is told.
+   */
+  abandoned(jobId: string, from: string | null): void {
+    const { callers, clock, post, tellWriter } = this.#parts;
+    const boots = this.#readers.get(jobId);
+    boots?.delete(from ?? '');
+    if (boots !== undefined && boots.size > 0) return;
+    this.#readers.delete(jobId);
     if (!callers.watch(jobId)) {
       // It went on to yet another router before the letter came.
-      if (!this.#jobs.has(jobId)) return tellAbandoned(jobId);
+      if (!this.#jobs.has(jobId)) return tellWriter('abandoned', jobId);
       this.#leftAlone.add(jobId);
     }
     post(jobId, { kind: 'streamClosed', at: clock.now(), streamId: 0, jobId });
@@ -107,18 +140,21 @@ export class OwnJobs {
 
   /** Another router writes the job now. Callers here read the rest of its answer from the log, as it comes. */
   letGo(jobId: string, unclaimed = false): void {
-    const { log, appender, callers, post, tellAbandoned, left } = this.#parts;
+    const { log, appender, callers, post, tellWriter, left } = this.#parts;
     log.letGo(jobId, unclaimed);
     appender.forget(jobId);
     // Nobody waits for it here, and its new writer cannot know that.
-    if (this.#leftAlone.has(jobId)) tellAbandoned(jobId);
+    if (this.#leftAlone.has(jobId)) tellWriter('abandoned', jobId);
+    let reads = false;
     this.#drop(jobId);
     for (const caller of callers) {
       if (caller.jobId !== jobId) continue;
       const { streamId, turn, follow, paused } = callers.follow(caller);
       post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
+      reads ||= follow.waits;
       if (paused) post(jobId, { kind: 'streamPaused', streamId, turn });
     }
+    if (reads) tellWriter('wanted', jobId);
     left();
   }
 
@@ -127,6 +163,7 @@ export class OwnJobs {
     const { timers, queue, post, sendToWorker, letGoOfTools } = this.#parts;
     this.#jobs.delete(jobId);
     this.#leftAlone.delete(jobId);
+    this.#readers.delete(jobId);
     for (const kind of ['job', 'keep', 'patience', 'tools']) timers.disarm(`${kind}:${jobId}`);
     letGoOfTools(jobId);
     post(jobId, { kind: 'jobFenced', jobId });

@@ -13,6 +13,7 @@ import type { Looks } from './looks.ts';
 import type { OwnJobs } from './own-jobs.ts';
 import type { CallerPort, Clock, Ids } from './ports.ts';
 import type { Found, RequestKeys } from './request-keys.ts';
+import type { AboutCallers } from './sharing.ts';
 import type { CountPort, TokenCounts } from './token-counts.ts';
 
 export interface Request {
@@ -56,7 +57,7 @@ export interface RequestsParts {
   readonly postCount: (countId: string, input: ShardInput) => void;
   readonly terms: (withTools: boolean) => RequestTerms;
   /** Null: there are no other routers. */
-  readonly tellWriter: ((kind: 'abandoned' | 'unwanted', jobId: string) => void) | null;
+  readonly tellWriter: ((kind: AboutCallers, jobId: string) => void) | null;
 }
 
 export class Requests {
@@ -92,9 +93,10 @@ export class Requests {
   }
 
   follow(port: CallerPort, jobId: string, follow: Follow): number {
-    const { clock, callers, jobs, jobTimeoutMs, post } = this.#parts;
+    const { clock, callers, jobs, jobTimeoutMs, post, tellWriter } = this.#parts;
     const at = clock.now();
     jobs.wanted(jobId);
+    if (follow.waits && !jobs.has(jobId)) tellWriter?.('wanted', jobId);
     const { streamId, turn } = callers.add(jobId, port, at, at + jobTimeoutMs, follow);
     post(jobId, { kind: 'streamFollows', streamId, turn, jobId, follow });
     return streamId;

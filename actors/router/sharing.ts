@@ -28,12 +28,17 @@ export interface SharingEvents {
   /** Another router writes the job now. */
   letGo(jobId: string): void;
   /** Nobody reads the job's answer at another router any more. */
-  abandoned(jobId: string): void;
+  abandoned(jobId: string, from: string | null): void;
+  /** A caller at the boot `from` reads our job's answer. */
+  wanted(jobId: string, from: string): void;
   /** Somebody at another router wants our job to end. */
   unwanted(jobId: string): void;
   /** About a job that a worker takes from one router to another. */
   handover(letter: HandoverLetter): void;
 }
+
+/** What a job's writer is told of callers at another router. */
+export type AboutCallers = 'wanted' | 'abandoned' | 'unwanted';
 
 const answerMs = 3000;
 const againMs = 500;
@@ -111,14 +116,18 @@ export class Sharing {
     for (const offer of await this.#port.inherit(isGone)) await this.#deal(offer);
   }
 
-  /** The last caller here has left a job that another router writes (abandoned), or wants it to end (unwanted). */
-  async tellWriter(kind: 'abandoned' | 'unwanted', jobId: string): Promise<void> {
+  /**
+   * A caller here has come for the answer of a job that another router writes (wanted), or the last one has left
+   * (abandoned), or one wants it to end (unwanted).
+   */
+  async tellWriter(kind: AboutCallers, jobId: string): Promise<void> {
+    const letter: Letter = kind === 'unwanted' ? { kind, jobId } : { kind, jobId, from: this.#boot };
     for (let tries = 0; tries < triesMax; tries += 1) {
-      if (this.#events.epochOf(jobId) !== null) return this.#read({ kind, jobId });
+      if (this.#events.epochOf(jobId) !== null) return this.#read(letter);
       try {
         const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
         if (owner === null) return;
-        if (this.#events.others().includes(owner)) return await this.#port.tell(owner, { kind, jobId });
+        if (this.#events.others().includes(owner)) return await this.#port.tell(owner, letter);
       } catch {
         // Trouble with the store, or a writer that has just gone: the next try may find another one.
       }
@@ -219,7 +228,9 @@ export class Sharing {
         return;
       }
       case 'abandoned':
-        return this.#events.abandoned(letter.jobId);
+        return this.#events.abandoned(letter.jobId, letter.from ?? null);
+      case 'wanted':
+        return this.#events.wanted(letter.jobId, letter.from);
       case 'unwanted':
         return this.#events.unwanted(letter.jobId);
       default:

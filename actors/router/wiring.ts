@@ -116,7 +116,9 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
   });
   const tail = parts.tail ?? parts.cluster ?? tailByReading(log, clock, jobTimeoutMs);
   const places = (): ReadonlyMap<string, number> => queue.places();
-  const callers = new Callers(options, { clock, log, tail, appender, diagnostics, post, postLazily, places });
+  const readElsewhere = (jobId: string): boolean => jobs.readElsewhere(jobId);
+  const heard = { post, postLazily, places, readElsewhere };
+  const callers = new Callers(options, { clock, log, tail, appender, diagnostics, ...heard });
   const sockets = new WorkerSockets(options, clock, diagnostics, (worker, code) => traffic.gone(worker, code));
   const counts = new TokenCounts(clock, (model, frame) => traffic.askToCount(model, frame));
   const looks = new Looks({
@@ -149,7 +151,7 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     sendToWorker,
     letGoOfTools: jobId => tools.letGo(jobId),
     lost: jobId => logs.lost(jobId),
-    tellAbandoned: jobId => cluster?.tellWriter('abandoned', jobId),
+    tellWriter: (kind, jobId) => cluster?.tellWriter(kind, jobId),
     left: () => drain.look(),
   });
   const cluster =

@@ -32,6 +32,8 @@ export class CallerNode {
   /** The router refused it by itself: no log says so. */
   turned = false;
   resumes = 0;
+  /** It asked for the rest of a job whose name it could not have: nothing of its answer had come, not even the head. */
+  guessed = false;
   /** What it has of a frame that is not whole. */
   #rest = '';
   /** Bytes of an answer in one piece. */

@@ -264,6 +264,7 @@ export class Cluster {
       return;
     }
     if (caller.jobId === '') return caller.giveUp();
+    caller.guessed ||= caller.status === 0;
     const byNumber = caller.family.api === 'openai.responses' && this.random.chance(0.5);
     const from = byNumber ? `event ${sequence}` : lastId;
     this.timeline?.note(caller.name, `asks ${life.node.name} for what follows ${from}`);

@@ -110,6 +110,9 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
   }
   const failed = end?.type === 'job.failed' || end?.type === 'job.expired' || end?.type === 'job.cancelled';
   const told = failed ? failureOf(end).code : null;
+  // As above: what it was told stood in the log while there was one.
+  if (end === undefined && !caller.turned && tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY)) return;
+  if (caller.guessed && code.startsWith('not_found')) return;
   if (end === undefined || caller.turned) {
     // Turned away, or nobody could write that it came.
     if (had([...storeFaults, ...routerFaults]) || cluster.plan.shape.maxQueue < 10) return;

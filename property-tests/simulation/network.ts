@@ -50,8 +50,9 @@ function garbled(text: string, version: 1 | 2, random: Random): string {
   // Broken before the job's id, an old worker's frame is not missed by anybody: it has no number.
   const from = version === 1 ? text.indexOf('"job_id":"') + 50 : 0;
   const at = Math.min(text.length - 1, from + random.below(Math.max(1, text.length - from)));
-  // An unknown type is ignored, and an old worker's frames have no numbers that would tell that one is missing.
-  switch (random.below(version === 1 ? 4 : 5)) {
+  // An unknown type is ignored: only frames with numbers tell that one is missing, and a `config` is never said again.
+  const isNumbered = version === 2 && text.includes('"job_id":');
+  switch (random.below(isNumbered ? 5 : 4)) {
     case 0:
       return text.slice(0, at);
     case 1:

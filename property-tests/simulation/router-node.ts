@@ -7,8 +7,10 @@ import { ClusterStore } from '../../actors/log/cluster-store.ts';
 import { CompletionList } from '../../actors/log/completion-list.ts';
 import type { Store } from '../../actors/log/job-log.ts';
 import { StoredRequestKeys } from '../../actors/log/request-keys.ts';
+import { storeTime } from '../../actors/log/store-time.ts';
 import { Front } from '../../actors/router/front.ts';
 import type { Clock, WorkerPort } from '../../actors/router/ports.ts';
+import { SharedClock } from '../../actors/router/shared-clock.ts';
 import type { ToolsOptions } from '../../actors/router/tool-offer.ts';
 import type { WorkerRules } from '../../actors/shard/workers.ts';
 import type { VirtualClock } from './clock.ts';
@@ -89,11 +91,13 @@ export class RouterNode implements Listener {
       this.#parts;
     const boot = `boot-${node.name}`;
     const store = await openStore(node);
-    const clock: Clock = {
+    const own: Clock = {
       now: () => node.now(),
       after: (ms, fire) => node.after(ms, fire),
       defer: run => void node.clock.after(0, node, run),
     };
+    const together = shared ? await this.#sharedClock(node, own, store) : null;
+    const clock = together ?? own;
     const log = new NotedLog(store, { boot }, writers);
     const options = { boot, about: this.name, pool: 'm', quietMsMax: times.jobTimeoutMs };
     const cluster = shared ? new ClusterStore(store, log, options) : null;
@@ -118,6 +122,7 @@ export class RouterNode implements Listener {
       this.listening = false;
       await front.stop(graceMs);
       cluster?.close();
+      together?.stop();
       await log.close();
       await store.quit();
     };
@@ -125,20 +130,31 @@ export class RouterNode implements Listener {
     const sweep = (): void => {
       if (!this.listening) return;
       node.after(logSweepMs, sweep);
-      log.sweep(node.now()).catch(() => undefined); // the store's trouble is told elsewhere
+      log.sweep(clock.now()).catch(() => undefined); // the store's trouble is told elsewhere
     };
-    await this.#recovered(node, front);
+    await this.#patiently(node, () => front.recover());
     this.listening = true;
     sweep();
   }
 
-  async #recovered(node: SimNode, front: Front): Promise<void> {
+  async #sharedClock(node: SimNode, own: Clock, store: Store): Promise<SharedClock> {
+    const clock = new SharedClock(
+      own,
+      () => node.clock.now,
+      () => storeTime(store),
+    );
+    await this.#patiently(node, () => clock.look());
+    clock.keep();
+    return clock;
+  }
+
+  /** The store is in trouble: the program ends here, and is started again. The front has done nothing yet. */
+  async #patiently(node: SimNode, what: () => Promise<unknown>): Promise<void> {
     for (;;) {
       try {
-        await front.recover();
+        await what();
         return;
       } catch {
-        // The store is in trouble: the program ends here, and is started again. The front has done nothing yet.
         await new Promise<void>(resolve => node.after(500, resolve));
       }
     }
