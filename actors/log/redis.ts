@@ -1,8 +1,8 @@
 /**
  * Opens the store that the event log is kept in: a Redis server (or Valkey) when a URL is given, else the embedded store.
  *
- * What is open has answered once: a wrong address, a wrong password or a server that is too old is an error at start,
- * which names the variable and never shows the password.
+ * What is open has answered once: a wrong address, a wrong password, a server that is too old, a cluster's node or a
+ * Sentinel is an error at start, which names the variable and never shows the password.
  */
 import { Redis } from 'ioredis';
 import type { Fsync } from './append-file.ts';
@@ -70,7 +70,8 @@ async function connect(url: string, say: (message: string) => void, returned: ()
   });
   try {
     await answers(redis);
-    await mustBeRecent(redis);
+    lastError = null; // it came up while it was dialled: what is wrong now is something else
+    await mustServe(redis);
   } catch (error) {
     redis.disconnect();
     const reason = lastError ?? error;
@@ -116,8 +117,13 @@ async function answers(redis: Redis): Promise<void> {
   }
 }
 
-async function mustBeRecent(redis: Redis): Promise<void> {
+async function mustServe(redis: Redis): Promise<void> {
   const info = await redis.info('server').catch(() => ''); // some hosted servers forbid INFO, and are recent
+  const mode = /^redis_mode:(\w+)/m.exec(info)?.[1];
+  if (mode === 'cluster')
+    throw new Error('it is a node of a Redis Cluster, which refuses most keys, and one server must take all of them');
+  if (mode === 'sentinel')
+    throw new Error('it is a Redis Sentinel, which keeps no data: give the URL of the master that it watches');
   const version = /^redis_version:(\d+)\.(\d+)/m.exec(info);
   if (version === null) return;
   const [major, minor] = [Number(version[1]), Number(version[2])];
