@@ -53,6 +53,8 @@ async function connect(url: string, say: (message: string) => void, returned: ()
     disconnectTimeout: goodbyeMs,
     enableAutoPipelining: true,
     maxRetriesPerRequest: reconnectsPerCommand,
+    // After a failover the name may lead to another server, but the open connection to the old one.
+    reconnectOnError: error => error.message.startsWith('READONLY'),
     retryStrategy: attempt => Math.min(reconnectDelayMsMax, 50 * 2 ** Math.min(attempt, 10)),
   });
   let lastError: Error | null = null;
