@@ -120,6 +120,12 @@ async function answers(redis: Redis): Promise<void> {
 }
 
 async function mustServe(redis: Redis): Promise<void> {
+  // ioredis only tells an error when its own SELECT is refused, and goes on in database 0, which may be another's.
+  const { db = 0 } = redis.options;
+  if (db !== 0)
+    await redis.select(db).catch((error: Error) => {
+      throw new Error(`it has no database ${db} for this user (${error.message})`, { cause: error });
+    });
   const info = await redis.info('server').catch(() => ''); // some hosted servers forbid INFO, and are recent
   const mode = /^redis_mode:(\w+)/m.exec(info)?.[1];
   if (mode === 'cluster')
