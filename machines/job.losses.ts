@@ -20,6 +20,9 @@ export interface Patience {
   readonly restartMs: number;
 }
 
+/** Workers get this long to dial in at a router that has just begun, however long the job has waited already. */
+const standbyMsMin = 1000;
+
 export const patienceDefault: Patience = { redialMs: 15_000, restartMs: 5000 };
 
 /** The job's worker is gone, broke the sequence of its frames, or has lost its engine. */
@@ -118,7 +121,12 @@ export function endPatience(job: Job, at: number): Decision {
 export function takeOverJob(job: Job, at: number, patience: Patience = patienceDefault): Decision {
   if (isOver(job)) return no('over');
   const { workerId } = job.state.context;
-  if (job.state.value === 'orphaned') return yes(orphaned(job, 'router_restarted', at, patience));
+  if (job.state.value === 'orphaned') {
+    const anew = orphaned(job, 'router_restarted', at, patience);
+    // Routers that die one after the other must not put the standby off each time.
+    const standbyAt = Math.min(anew.standbyAt, Math.max(job.state.context.standbyAt, at + standbyMsMin));
+    return yes({ ...anew, standbyAt });
+  }
   return workerId === null ? yes() : orphanJob(job, workerId, 'router_restarted', at, patience);
 }
 

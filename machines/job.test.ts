@@ -7,7 +7,7 @@ import { comparePositions } from '../protocol/position.ts';
 import type { TokenFrame } from '../protocol/worker-frames.ts';
 import { lostWorkersMax } from './job.context.ts';
 import { acceptToken, completeJob, failAtWorker, outputEvents } from './job.decide.ts';
-import { resumeJob } from './job.losses.ts';
+import { resumeJob, takeOverJob } from './job.losses.ts';
 import { idsFor } from './job.output.ts';
 import { evolve, isOver, isRunning, type Job, type JobAction, owed, ReplayError, replay } from './job.ts';
 import {
@@ -365,6 +365,18 @@ test('a router that ends says nothing about the workers: its restarts are no los
   assert.is(job.state.value, 'orphaned');
   assert.is(job.state.context.lostInARow, 0);
   assert.ok(job.state.context.standbyAt > 1_000_000, 'workers get a moment to come back');
+});
+
+test('routers that die one after the other do not put the standby off each time', () => {
+  let { job } = live(assign, speak('a'));
+  const standbyAt: number[] = [];
+  for (const afterMs of [0, 2000, 4000, 6000, 8000]) {
+    const decision = takeOverJob(job, 1_100_000 + afterMs);
+    assert.ok(decision.ok);
+    for (const event of decision.events) job = evolve(job, event)[0];
+    standbyAt.push(job.state.context.standbyAt - 1_100_000);
+  }
+  assert.equal(standbyAt, [5000, 5000, 5000, 7000, 9000]);
 });
 
 test('N16: frames from a worker that does not hold the job, or of a former attempt, are refused', () => {

@@ -141,6 +141,12 @@ const failed = (callId: string, at: number, code: string, error: string): ToolCa
   code,
 });
 
+/** The job of a round's call; null for any other call. */
+export function jobOfCall(callId: string): string | null {
+  const [, job] = /^tool_([^_]+)_\d+_\d+$/.exec(callId) ?? [];
+  return job === undefined ? null : `chatcmpl-${job}`;
+}
+
 /** The id follows from job, round and place, so that whoever takes the job over has the same. */
 const roundCall = (
   jobId: string,

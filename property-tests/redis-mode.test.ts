@@ -43,4 +43,15 @@ test('a Sentinel is refused at start, and its master asked for', async () => {
   }
 });
 
+test('a database that the server does not have is refused at start: database 0 would be used in its place', async () => {
+  const redis = await startRedis(['--databases', '4']);
+  if (redis === null) return;
+  try {
+    assert.match(await refusal(`${redis.url}/4`), /AUXOT_REDIS_URL: .*it has no database 4/);
+    assert.is(await refusal(`${redis.url}/3`), 'accepted');
+  } finally {
+    await redis.stop();
+  }
+});
+
 test.run();

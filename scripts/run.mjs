@@ -14,13 +14,13 @@ const testFileSeconds = Number(process.env.TEST_FILE_SECONDS || 180);
 /** Files that are given more. */
 const longTests = { 'property-tests/simulation.test.ts': 360 };
 /**
- * Files that measure time or memory: they have the machine to themselves, and run last. All others run three at a time where
+ * Files that measure time or memory: they have the machine to themselves, and run last. All others run four at a time where
  * there is more than one core, because those that start programs wait for more than half of their time. One that fails so is
  * run again by itself, and named: it may have failed for its neighbours only.
  */
 const alone = [
   'bench/measure.test',
-  'tools-hostile',
+  'tools-hostile.code',
   'timing.test',
   'worker-loss.test',
   'shard-death.test',
@@ -125,7 +125,7 @@ async function test() {
       else disturbed.push(path);
     }
   };
-  await Promise.all(Array.from({ length: availableParallelism() > 1 ? 3 : 1 }, runNext));
+  await Promise.all(Array.from({ length: availableParallelism() > 1 ? 4 : 1 }, runNext));
   for (const path of [...disturbed, ...rest.filter(isAlone)]) await runFile(path);
   const unsteady = disturbed.filter(path => !failures.includes(path));
   if (unsteady.length > 0) process.stdout.write(`\nfailed beside another file, passed alone: ${unsteady.join(', ')}\n`);

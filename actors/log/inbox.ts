@@ -31,10 +31,22 @@ export const Letter = Type.Union([
   Type.Object({ kind: Type.Literal('asked'), jobId: Type.String(), from: Type.String(), claim: Claim }),
   /** It is yours: open the epoch after this one. */
   Type.Object({ kind: Type.Literal('released'), jobId: Type.String(), epoch: Type.Integer() }),
+  /** A tools worker that dialled in here has a call of the job that you write: it runs, or this is its result. */
+  Type.Object({
+    kind: Type.Literal('toolHeld'),
+    jobId: Type.String(),
+    callId: Type.String(),
+    workerInstance: Type.String(),
+    from: Type.String(),
+    result: Type.Optional(Type.String()),
+  }),
+  /** Nobody waits for that call any more, or its result is in the log. */
+  Type.Object({ kind: Type.Literal('toolOver'), callId: Type.String() }),
   /** The worker has lost it. */
   Type.Object({ kind: Type.Literal('refused'), jobId: Type.String() }),
 ]);
 export type Letter = Static<typeof Letter>;
+export type ToolLetter = Extract<Letter, { kind: 'toolHeld' | 'toolOver' }>;
 
 const checkLetter = check(Letter);
 /** Letters to a boot that has gone go away by themselves. */

@@ -53,6 +53,8 @@ async function connect(url: string, say: (message: string) => void, returned: ()
     disconnectTimeout: goodbyeMs,
     enableAutoPipelining: true,
     maxRetriesPerRequest: reconnectsPerCommand,
+    // After a failover the name may lead to another server, but the open connection to the old one.
+    reconnectOnError: error => error.message.startsWith('READONLY'),
     retryStrategy: attempt => Math.min(reconnectDelayMsMax, 50 * 2 ** Math.min(attempt, 10)),
   });
   let lastError: Error | null = null;
@@ -118,6 +120,12 @@ async function answers(redis: Redis): Promise<void> {
 }
 
 async function mustServe(redis: Redis): Promise<void> {
+  // ioredis only tells an error when its own SELECT is refused, and goes on in database 0, which may be another's.
+  const { db = 0 } = redis.options;
+  if (db !== 0)
+    await redis.select(db).catch((error: Error) => {
+      throw new Error(`it has no database ${db} for this user (${error.message})`, { cause: error });
+    });
   const info = await redis.info('server').catch(() => ''); // some hosted servers forbid INFO, and are recent
   const mode = /^redis_mode:(\w+)/m.exec(info)?.[1];
   if (mode === 'cluster')

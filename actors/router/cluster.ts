@@ -17,6 +17,7 @@ import type { OwnLogs } from './own-logs.ts';
 import { patiently } from './patiently.ts';
 import type { Clock, ClusterPort, LogPort } from './ports.ts';
 import { type AboutCallers, Sharing } from './sharing.ts';
+import type { ToolCalls } from './tool-calls.ts';
 
 export interface ClusterParts {
   readonly clock: Clock;
@@ -26,6 +27,7 @@ export interface ClusterParts {
   readonly queue: JobQueue;
   readonly jobs: OwnJobs;
   readonly logs: OwnLogs;
+  readonly tools: ToolCalls;
   readonly post: (jobId: string, input: ShardInput) => void;
 }
 
@@ -42,7 +44,7 @@ export class Cluster {
   constructor(boot: string, port: ClusterPort, parts: ClusterParts) {
     this.#port = port;
     this.#parts = parts;
-    const { clock, log, diagnostics, appender, queue, jobs, logs, post } = parts;
+    const { clock, log, diagnostics, appender, queue, jobs, logs, tools, post } = parts;
     const epochOf = (jobId: string): number | null =>
       jobs.has(jobId) ? (appender.ackedOf(jobId)?.epoch ?? null) : null;
     this.#sharing = new Sharing(boot, port, clock, diagnostics, {
@@ -56,6 +58,7 @@ export class Cluster {
       abandoned: (jobId, from) => jobs.abandoned(jobId, from),
       wanted: (jobId, from) => jobs.wantedAt(jobId, from),
       unwanted: jobId => post(jobId, { kind: 'jobCancel', at: clock.now(), jobId, reason: 'requested' }),
+      tool: letter => tools.read(letter),
       handover: letter => this.#handovers.read(letter),
     });
     this.#membership = new Membership(boot, port, clock, diagnostics, {
@@ -121,6 +124,16 @@ export class Cluster {
   /** A job that waited need not be run by anybody else any more. */
   recall(jobId: string): void {
     this.#sharing.recall(jobId);
+  }
+
+  /** A tools worker here has a call of a job that another router writes; `result`: it has ended. */
+  tellOfCall(jobId: string, callId: string, workerInstance: string, result: string | null): void {
+    void this.#sharing.tellOfCall(jobId, callId, workerInstance, result);
+  }
+
+  /** A call that a tools worker at the boot `boot` has is over. */
+  callIsOver(boot: string, callId: string): void {
+    this.#sharing.tell(boot, { kind: 'toolOver', callId });
   }
 
   tellWriter(kind: AboutCallers, jobId: string): void {

@@ -9,7 +9,7 @@
  */
 import type { WaitingJob } from '../../machines/queue.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
-import type { Letter } from '../log/inbox.ts';
+import type { Letter, ToolLetter } from '../log/inbox.ts';
 import type { HandoverLetter } from './handovers.ts';
 import { within } from './membership.ts';
 import type { Clock, ClusterPort, Offer, OfferLine } from './ports.ts';
@@ -33,6 +33,8 @@ export interface SharingEvents {
   wanted(jobId: string, from: string): void;
   /** Somebody at another router wants our job to end. */
   unwanted(jobId: string): void;
+  /** About a call that a tools worker took from one router to another. */
+  tool(letter: ToolLetter): void;
   /** About a job that a worker takes from one router to another. */
   handover(letter: HandoverLetter): void;
 }
@@ -123,16 +125,41 @@ export class Sharing {
   async tellWriter(kind: AboutCallers, jobId: string): Promise<void> {
     const letter: Letter = kind === 'unwanted' ? { kind, jobId } : { kind, jobId, from: this.#boot };
     for (let tries = 0; tries < triesMax; tries += 1) {
-      if (this.#events.epochOf(jobId) !== null) return this.#read(letter);
-      try {
-        const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
-        if (owner === null) return;
-        if (this.#events.others().includes(owner)) return await this.#port.tell(owner, letter);
-      } catch {
-        // Trouble with the store, or a writer that has just gone: the next try may find another one.
-      }
+      if ((await this.#toWriter(jobId, letter)) !== 'nobody') return;
       await new Promise<void>(resolve => this.#clock.after(againMs, resolve));
     }
+  }
+
+  /** A tools worker here has a call of a job that another router writes. Who says so says it again until it is over. */
+  async tellOfCall(jobId: string, callId: string, workerInstance: string, result: string | null): Promise<void> {
+    const more = result === null ? {} : { result };
+    const letter: Letter = { kind: 'toolHeld', jobId, callId, workerInstance, from: this.#boot, ...more };
+    if ((await this.#toWriter(jobId, letter)) === 'ended') this.#events.tool({ kind: 'toolOver', callId });
+  }
+
+  tell(boot: string, letter: Letter): void {
+    if (boot === this.#boot) this.#read(letter);
+    else this.#port.tell(boot, letter).catch(() => undefined); // it is asked for again
+  }
+
+  async #toWriter(jobId: string, letter: Letter): Promise<'told' | 'ended' | 'nobody'> {
+    try {
+      const owner = this.#events.epochOf(jobId) === null ? await this.#ownerOf(jobId) : this.#boot;
+      if (owner === null) return 'ended';
+      if (owner === this.#boot) this.#read(letter);
+      else if (this.#events.others().includes(owner)) await this.#port.tell(owner, letter);
+      else return 'nobody';
+      return 'told';
+    } catch {
+      // Trouble with the store, or a writer that has just gone: the next try may find another one.
+      return 'nobody';
+    }
+  }
+
+  async #ownerOf(jobId: string): Promise<string | null> {
+    const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
+    // By the log it is ours, and we have let it go, or do not have it yet.
+    return owner === this.#boot ? '' : owner;
   }
 
   async #offer({ jobId, continues, again }: WaitingJob): Promise<void> {
@@ -233,6 +260,9 @@ export class Sharing {
         return this.#events.wanted(letter.jobId, letter.from);
       case 'unwanted':
         return this.#events.unwanted(letter.jobId);
+      case 'toolHeld':
+      case 'toolOver':
+        return this.#events.tool(letter);
       default:
         return this.#events.handover(letter);
     }

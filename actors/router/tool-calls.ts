@@ -6,6 +6,7 @@
  *      ▲                    │ its worker is lost
  *      └──the job asks again┤
  *                           └─▶ away ──its worker is back──▶ running, sent again with `sent_to`
+ *                                 └──its worker has the result, at another router──▶ running ──▶ answered
  *
  * C1. A call is sent to a worker that has the tool and a free slot, and never where the allow-list forbids it.
  * C2. A call that may have been begun goes to nobody but the process that has it, unless its tool is idempotent. When that
@@ -16,11 +17,12 @@
 import type { Effect, ToolInput, ToolOutcome, ToolsOffer } from '../../protocol/shard-messages.ts';
 import type { ToolProgressFrame } from '../../protocol/worker-frames.tools.ts';
 import { serialiseFrame } from '../../protocol/worker-frames.ts';
+import type { ToolLetter } from '../log/inbox.ts';
 import type { Clock } from './ports.ts';
 import { isNoResult } from './route-frame.ts';
 import { callOfCaller, callOfJob, type DirectCall, directCallId, stateOf, type ToolCall } from './tool-call.ts';
 import type { ListedTool } from './tool-offer.ts';
-import { ToolStrangers } from './tool-strangers.ts';
+import { ToolStrangers, type ToolStrangersParts } from './tool-strangers.ts';
 import { type ToolsWorker, ToolsWorkers } from './tools-workers.ts';
 
 export interface ToolCallsOptions {
@@ -29,8 +31,6 @@ export interface ToolCallsOptions {
   readonly credentials: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** How long a lost worker, or any worker with the tool, is waited for. */
   readonly graceMs: number;
-  /** Other routers write to the same store: what nobody here knows may be theirs. */
-  readonly shared: boolean;
 }
 
 export interface ToolCallsParts {
@@ -38,6 +38,12 @@ export interface ToolCallsParts {
   /** To the shard that owns the job or the call. */
   readonly post: (id: string, input: ToolInput) => void;
   readonly send: (workerId: string, text: string) => void;
+  /** What routers on one store tell each other of calls; null on a store of our own. */
+  readonly others: {
+    readonly tellWriter: NonNullable<ToolStrangersParts['tellWriter']>;
+    /** The call that a worker at the boot `boot` has is over. */
+    readonly callIsOver: (boot: string, callId: string) => void;
+  } | null;
   /** Those of a job, how far one of its calls is. */
   readonly tellCallers: (jobId: string, name: string, frame: ToolProgressFrame) => void;
 }
@@ -58,6 +64,8 @@ export class ToolCalls {
   readonly #workers: ToolsWorkers;
   readonly #strangers: ToolStrangers;
   readonly #calls = new Map<string, ToolCall>();
+  /** Results that workers have brought to other routers, by their calls. */
+  readonly #brought = new Map<string, { readonly result: string; readonly boot: string }>();
   #matching = false;
   #stopSweep: (() => void) | null = null;
 
@@ -65,9 +73,10 @@ export class ToolCalls {
     this.#options = options;
     this.#parts = parts;
     this.#workers = new ToolsWorkers(options.allowed);
-    const { clock, send } = parts;
+    const { clock, send, others } = parts;
     const isKnown = (callId: string): boolean => this.#calls.has(callId);
-    this.#strangers = new ToolStrangers({ clock, send, isKnown, shared: options.shared });
+    const tellWriter = others?.tellWriter ?? null;
+    this.#strangers = new ToolStrangers({ clock, send, isKnown, tellWriter, againMs: options.graceMs / 3 });
   }
 
   /** Tools that can be called now. */
@@ -89,7 +98,8 @@ export class ToolCalls {
   }
 
   offer(workerId: string, offer: ToolsOffer): void {
-    if (this.#workers.offer(workerId, offer)) this.#strangers.held(workerId, offer.held);
+    const { workerInstance, held } = offer;
+    if (this.#workers.offer(workerId, offer)) this.#strangers.held({ workerId, workerInstance }, held);
     this.#matchSoon();
   }
 
@@ -100,6 +110,7 @@ export class ToolCalls {
   gone(workerId: string): void {
     const worker = this.#workers.remove(workerId);
     if (worker === undefined) return;
+    this.#strangers.gone(workerId);
     const instance = worker.offer.workerInstance ?? null;
     for (const callId of worker.calls) {
       const call = this.#calls.get(callId);
@@ -156,6 +167,8 @@ export class ToolCalls {
 
   /** The log says that the call begins there (C1, C4). */
   send({ workerId, frame }: Extract<Effect, { kind: 'sendTool' }>): void {
+    const brought = this.#brought.get(frame.job_id);
+    if (brought !== undefined) return this.#answered(frame.job_id, workerId, brought.result);
     const worker = this.#workers.get(workerId);
     if (worker === undefined) return;
     const { timeout_ms: _, sent_to: __, ...first } = frame;
@@ -172,16 +185,44 @@ export class ToolCalls {
     if (isNoResult(text)) return this.#tells(workerId, callId, text);
     const call = this.#calls.get(callId);
     if (call === undefined || call.workerId !== workerId || call.state !== 'running') {
-      if (worker.offer.protocol >= 2) this.#strangers.heard(workerId, callId);
+      const { protocol, workerInstance } = worker.offer;
+      if (protocol >= 2) this.#strangers.heard({ workerId, workerInstance }, callId, text);
       return true;
     }
-    call.state = 'answered';
     // Its shard reads which of the two it is; to wait for a moment costs nothing.
     if (isNotBegun(text)) worker.fullUntilAt = this.#parts.clock.now() + fullMs;
+    this.#answered(callId, workerId, text);
+    return true;
+  }
+
+  #answered(callId: string, workerId: string, text: string): void {
+    const call = this.#calls.get(callId);
+    if (call === undefined) return;
+    call.state = 'answered';
     const at = this.#parts.clock.now();
     if (call.jobId === null) this.#parts.post(callId, { kind: 'directAnswered', callId, text });
     else this.#parts.post(call.jobId, { kind: 'toolAnswered', at, jobId: call.jobId, callId, workerId, text });
-    return true;
+  }
+
+  /** What another router says of a call (tool-strangers.ts S2). */
+  read(letter: ToolLetter): void {
+    const { callId } = letter;
+    if (letter.kind === 'toolOver') return this.#strangers.ended(callId);
+    const { from, workerInstance, result } = letter;
+    const call = this.#calls.get(callId);
+    if (call === undefined) {
+      // A job that has just come here asks for its calls in a moment.
+      if (this.#strangers.isOver(callId)) this.#parts.others?.callIsOver(from, callId);
+      return;
+    }
+    const at = this.#parts.clock.now();
+    if (call.state !== 'away' || call.sentTo !== workerInstance) return;
+    call.sinceAt = at;
+    if (result === undefined || call.jobId === null) return;
+    this.#brought.set(callId, { result, boot: from });
+    const workerId = `${workerInstance}@${from}`;
+    Object.assign(call, { state: 'running', workerId });
+    this.#parts.post(call.jobId, { kind: 'toolMatched', at, jobId: call.jobId, callId, workerId, workerInstance });
   }
 
   /** Who waits for the call is told how far it is, now and then. */
@@ -211,6 +252,9 @@ export class ToolCalls {
     if (call === undefined) return;
     this.#calls.delete(callId);
     this.#strangers.remember(callId);
+    const brought = this.#brought.get(callId);
+    this.#brought.delete(callId);
+    if (brought !== undefined) this.#parts.others?.callIsOver(brought.boot, callId);
     const worker = this.#workers.get(call.workerId);
     this.#release(call);
     if (worker === undefined || worker.offer.protocol < 2) return;
@@ -224,6 +268,7 @@ export class ToolCalls {
       if (call.jobId !== jobId) continue;
       this.#release(call);
       this.#calls.delete(call.callId);
+      this.#brought.delete(call.callId);
     }
   }
 
@@ -232,6 +277,8 @@ export class ToolCalls {
     for (const { direct } of [...this.#calls.values()])
       direct?.settle({ result: 'null', images: [], error: 'the router is shutting down', code: 'worker_stopping' });
     this.#calls.clear();
+    this.#brought.clear();
+    this.#strangers.stop();
     this.#workers.stop();
   }
 

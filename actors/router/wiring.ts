@@ -128,15 +128,18 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     post: (lookId, look, entries) => post(look.jobId, { kind: 'lookArrived', lookId, look, entries }),
     end: jobId => requests.end(jobId),
   });
-  const tools = new ToolCalls(
-    { ...toolsOptions, shared },
-    {
-      clock,
-      post,
-      send: sendToWorker,
-      tellCallers: (jobId, name, frame) => callers.toolProgressed(jobId, name, frame),
-    },
-  );
+  const tools = new ToolCalls(toolsOptions, {
+    clock,
+    post,
+    send: sendToWorker,
+    others: shared
+      ? {
+          tellWriter: (...call) => cluster?.tellOfCall(...call),
+          callIsOver: (boot, callId) => cluster?.callIsOver(boot, callId),
+        }
+      : null,
+    tellCallers: (jobId, name, frame) => callers.toolProgressed(jobId, name, frame),
+  });
 
   const jobs = new OwnJobs({
     clock,
@@ -157,7 +160,7 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
   const cluster =
     parts.cluster === undefined
       ? null
-      : new Cluster(writer.boot, parts.cluster, { clock, log, diagnostics, appender, queue, jobs, logs, post });
+      : new Cluster(writer.boot, parts.cluster, { clock, log, diagnostics, appender, queue, jobs, logs, tools, post });
   const keys =
     parts.requestKeys === undefined ? null : new RequestKeys({ clock, ids, port: parts.requestKeys, isOpen: isOurs });
   const requests = new Requests({

@@ -10,7 +10,7 @@ import {
 } from '../../actors/engine/engine.ts';
 import type { SimNode } from './node.ts';
 import { callsDue } from './tool-truth.ts';
-import { callOf, historyWith, shapeOf, startOf, textOf, tokenAfter, tokensOf } from './truth.ts';
+import { callOf, historyWith, shapeOf, startOf, textOf, tokenAfter, tokensOf, vectorOf } from './truth.ts';
 
 export interface Pace {
   tokenMs: number;
@@ -110,6 +110,7 @@ export class SimEngine implements Engine {
           over();
           return reject(new EngineError(code, 'the simulated engine fails'));
         }
+        if (job.embed !== undefined) return embed(job.embed.inputs);
         if (count >= tokensMax || called.length > 0) return finish();
         // Sometimes two tokens make a piece.
         const pieces = count + 1 < tokensMax && count + 1 !== shape.thought && (history & 3) === 0 ? 2 : 1;
@@ -136,6 +137,18 @@ export class SimEngine implements Engine {
           usage: { input: 5, cached: 2, output: count, reasoning: Math.min(count, shape.thought) },
           ...said,
           toolCalls: [...calls],
+          durationMs: Math.max(0, this.#node.now() - startedAt),
+        });
+      };
+      const embed = (inputs: readonly unknown[]): void => {
+        over();
+        resolve({
+          finishReason: 'stop',
+          usage: { input: 5, cached: 0, output: 0, reasoning: 0 },
+          text: '',
+          reasoning: '',
+          toolCalls: [],
+          embeddings: inputs.map(input => vectorOf(String(input))),
           durationMs: Math.max(0, this.#node.now() - startedAt),
         });
       };

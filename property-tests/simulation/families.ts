@@ -2,6 +2,7 @@
  * The APIs that callers use: how a prompt is asked in each, and what its answer said. A new API is a row here.
  */
 import type { AnswerShape } from '../../protocol/job-events.ts';
+import { textOf } from './truth.ts';
 
 export interface Ask {
   readonly prompt: string;
@@ -256,4 +257,25 @@ const completions: Family = {
   errorOf: body => String(JSON.parse(body).error.code),
 };
 
-export const families: readonly Family[] = [chat, messages, responses, completions];
+/** The simulated model's vector of a text is the numbers of the tokens with which it would answer. */
+const embeddings: Family = {
+  name: 'embeddings',
+  api: 'openai.embeddings',
+  textOnly: true,
+  body: ({ prompt }) => ({ model: 'm', input: prompt }),
+  event: heard => {
+    heard.nonsense = 'a vector came in pieces';
+  },
+  whole(heard, body) {
+    const { data } = JSON.parse(body);
+    heard.text = data[0].embedding.map(textOf).join('');
+    heard.finishReason = 'stop';
+    heard.ends += 1;
+  },
+  errorOf(body) {
+    const { code, type } = JSON.parse(body).error;
+    return String(code ?? type);
+  },
+};
+
+export const families: readonly Family[] = [chat, messages, responses, completions, embeddings];

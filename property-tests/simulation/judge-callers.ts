@@ -113,6 +113,8 @@ function judge(cluster: Cluster, caller: CallerNode, job: JudgedJob | undefined)
   // As above: what it was told stood in the log while there was one.
   if (end === undefined && !caller.turned && tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY)) return;
   if (caller.guessed && code.startsWith('not_found')) return;
+  // While no worker is there that makes vectors.
+  if (code === 'not_implemented' && caller.family.api === 'openai.embeddings' && had(workerFaults)) return;
   if (end === undefined || caller.turned) {
     // Turned away, or nobody could write that it came.
     if (had([...storeFaults, ...routerFaults]) || cluster.plan.shape.maxQueue < 10) return;

@@ -8,7 +8,7 @@ import { isTerminal, type JobEvent, type JobSubmitted } from '../../protocol/job
 import { type CallerNode, show } from './caller-node.ts';
 import { type Cluster, times } from './cluster.ts';
 import { promptOf } from './engine.ts';
-import { truthOf } from './truth.ts';
+import { truthOf, vectorOf } from './truth.ts';
 
 export interface JudgedJob {
   readonly jobId: string;
@@ -93,26 +93,8 @@ function judge(cluster: Cluster, jobId: string, entries: readonly LogEntry[], ca
     if (first?.type !== (epoch === 1 ? 'job.submitted' : 'job.adopted'))
       return wrong(`epoch ${epoch} does not name its writer`);
   }
-  const prompt = promptOf(submitted.request.messages);
-  const truth = truthOf(prompt, submitted.request.maxTokens ?? Number.POSITIVE_INFINITY);
-  const said = { text: '', reasoning: '' };
-  for (const event of events) if (event.type === 'output.appended') said[event.kind] += event.text;
-  if (!truth.text.startsWith(said.text))
-    return wrong(`it says ${show(said.text)}, and the truth is ${show(truth.text)}`);
-  if (!truth.reasoning.startsWith(said.reasoning))
-    return wrong(`it thinks ${show(said.reasoning)}, and the truth is ${show(truth.reasoning)}`);
-  if (end.type === 'job.completed') {
-    if (said.text !== truth.text || said.reasoning !== truth.reasoning)
-      return wrong(`it is complete with ${show(said.text)} of ${show(truth.text)}`);
-    const old = cluster.plan.shape.workers.some(({ version }) => version === 1);
-    // A worker of version 1 cannot say why it stopped: the router goes by the number of tokens.
-    if (end.finishReason !== truth.finishReason && !(old && truth.call === null))
-      return wrong(`it finished with ${end.finishReason} and not with ${truth.finishReason}`);
-    if (end.usage.output !== truth.tokens) return wrong(`it counts ${end.usage.output} tokens of ${truth.tokens}`);
-    const calls = (end.toolCalls ?? []).map(({ name, arguments: json }) => `${name}${json}`).join();
-    if (calls !== (truth.call === null ? '' : `${truth.call.name}${truth.call.arguments}`))
-      return wrong(`it calls ${calls}`);
-  }
+  const trouble = saidTrouble(cluster, submitted, events, end);
+  if (trouble !== null) return wrong(trouble);
   const jumped = (cluster.tally.faults.get('clock jumped') ?? 0) > 0;
   const before = events.findLast(({ type, at }) => type !== 'job.adopted' && (type !== end.type || at !== end.at));
   const holder = events.findLast(event => event.type === 'job.assigned' || event.type === 'job.resumed');
@@ -150,4 +132,39 @@ function replays(cluster: Cluster, entries: readonly LogEntry[], caller: CallerN
     .filter(frame => !frame.startsWith(':') && !(frame.startsWith('event: ping') && !frame.includes('id: ')))
     .join('');
   if (got !== frames) cluster.wrong(`${caller.name} got\n    ${show(got)}\n  and its log gives\n    ${show(frames)}`);
+}
+
+/** Where what the job said is not the truth. */
+function saidTrouble(
+  cluster: Cluster,
+  submitted: JobSubmitted,
+  events: readonly JobEvent[],
+  end: JobEvent,
+): string | null {
+  const { embed } = submitted.request;
+  if (embed !== undefined) {
+    const vectors = embed.inputs.map(input => vectorOf(String(input))).join();
+    if (events.some(({ type }) => type === 'output.appended')) return 'it says something beside its vectors';
+    if (end.type === 'job.completed' && (end.embeddings ?? []).join() !== vectors) return 'its vectors are wrong';
+    return null;
+  }
+  const prompt = promptOf(submitted.request.messages);
+  const truth = truthOf(prompt, submitted.request.maxTokens ?? Number.POSITIVE_INFINITY);
+  const said = { text: '', reasoning: '' };
+  for (const event of events) if (event.type === 'output.appended') said[event.kind] += event.text;
+  if (!truth.text.startsWith(said.text)) return `it says ${show(said.text)}, and the truth is ${show(truth.text)}`;
+  if (!truth.reasoning.startsWith(said.reasoning))
+    return `it thinks ${show(said.reasoning)}, and the truth is ${show(truth.reasoning)}`;
+  if (end.type === 'job.completed') {
+    if (said.text !== truth.text || said.reasoning !== truth.reasoning)
+      return `it is complete with ${show(said.text)} of ${show(truth.text)}`;
+    const old = cluster.plan.shape.workers.some(({ version }) => version === 1);
+    // A worker of version 1 cannot say why it stopped: the router goes by the number of tokens.
+    if (end.finishReason !== truth.finishReason && !(old && truth.call === null))
+      return `it finished with ${end.finishReason} and not with ${truth.finishReason}`;
+    if (end.usage.output !== truth.tokens) return `it counts ${end.usage.output} tokens of ${truth.tokens}`;
+    const calls = (end.toolCalls ?? []).map(({ name, arguments: json }) => `${name}${json}`).join();
+    if (calls !== (truth.call === null ? '' : `${truth.call.name}${truth.call.arguments}`)) return `it calls ${calls}`;
+  }
+  return null;
 }

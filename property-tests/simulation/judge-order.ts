@@ -20,12 +20,15 @@ const excuses: readonly FaultKind[] = [
 ];
 
 export function judgeOrder(cluster: Cluster, jobs: ReadonlyMap<string, JudgedJob>): void {
-  const { routers, tools } = cluster.plan.shape;
+  const { routers, tools, workers } = cluster.plan.shape;
+  const old = workers.some(({ version }) => version === 1);
   if (routers > 1 || tools !== undefined) return;
   if (cluster.tally.had(['clock jumped'], 0, Number.POSITIVE_INFINITY)) return;
   const fresh = [...jobs.values()].flatMap(({ jobId, submitted, events, end }) => {
     // One that another boot took over has a place of its own in its line.
     if (events.some(({ type }) => type === 'job.adopted')) return [];
+    // One that not every worker can run lets others go before it.
+    if (old && submitted.request.embed !== undefined) return [];
     const given = events.find(({ type }) => type === 'job.assigned') ?? end;
     return [{ jobId, boot: submitted.boot, cameAt: submitted.at, given, givenAt: given.at }];
   });

@@ -51,7 +51,9 @@ function garbled(text: string, version: 1 | 2, random: Random): string {
   const from = version === 1 ? text.indexOf('"job_id":"') + 50 : 0;
   const at = Math.min(text.length - 1, from + random.below(Math.max(1, text.length - from)));
   // An unknown type is ignored: only frames with numbers tell that one is missing, and a `config` is never said again.
-  const isNumbered = version === 2 && text.includes('"job_id":');
+  // And behind a job's last word comes nothing that could tell.
+  const isNumbered =
+    version === 2 && text.includes('"job_id":') && !/^\{"type":"(complete|error|cancelled)"/.test(text);
   switch (random.below(isNumbered ? 5 : 4)) {
     case 0:
       return text.slice(0, at);

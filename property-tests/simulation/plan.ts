@@ -98,9 +98,10 @@ export interface PlanOptions {
 }
 
 const worldMs = 60_000;
-/** The first so many families know tools; the one behind them is text alone. */
+/** The first so many families know tools; those behind them do not. */
 const chatFamilies = 3;
 const textFamily = 3;
+const embeddingsFamily = 4;
 /** In one world of seven there are tools workers. */
 export const hasTools = (seed: number): boolean => seed % 7 === 4;
 
@@ -133,7 +134,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
     if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });
   }
   const plan = { seed, mood, shape, asks, faults, calmAt: worldMs };
-  return withCompletions(hasTools(seed) ? withTools(plan, rate) : plan);
+  return withEmbeddings(withCompletions(hasTools(seed) ? withTools(plan, rate) : plan));
 }
 
 /** Some requests are completions of the older API. By chance of its own, so that the rest of the plan stays what it was. */
@@ -142,6 +143,16 @@ function withCompletions(plan: Plan): Plan {
   const asks = plan.asks.map(ask =>
     ask.family === 0 && !ask.prompt.includes('#') && random.chance(0.4) ? { ...ask, family: textFamily } : ask,
   );
+  return { ...plan, asks };
+}
+
+/** Some ask for vectors, which old workers do not make; as above. */
+function withEmbeddings(plan: Plan): Plan {
+  const random = seededRandom(plan.seed ^ 0xe3bed);
+  const asks = plan.asks.map(ask => {
+    const plain = ask.family === textFamily && ask.tokensMax === Number.POSITIVE_INFINITY;
+    return plain && random.chance(0.4) ? { ...ask, family: embeddingsFamily, streamed: false } : ask;
+  });
   return { ...plan, asks };
 }
 

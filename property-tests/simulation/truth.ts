@@ -35,6 +35,12 @@ export function tokensOf(text: string): number[] {
   return text === '' ? [] : text.split(/(?=[A-Z])/).map(piece => idOf.get(piece) ?? -1);
 }
 
+/** What the model makes of a text instead of an answer: base64 of 32-bit floats. */
+export function vectorOf(prompt: string): string {
+  const { text } = truthOf(prompt, Number.POSITIVE_INFINITY);
+  return Buffer.from(Float32Array.from(tokensOf(text)).buffer).toString('base64');
+}
+
 export interface Truth {
   readonly text: string;
   readonly reasoning: string;

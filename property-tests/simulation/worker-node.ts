@@ -64,7 +64,7 @@ export class WorkerNode {
       modelFile,
       threads: 1,
       gpu: '',
-      features: [],
+      features: ['embeddings' as const],
     };
     if (version === 1) {
       this.engine = new SimEngine(node, info, this.pace, () => undefined, tooMany, wrong);
