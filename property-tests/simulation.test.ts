@@ -8,7 +8,7 @@ import { availableParallelism } from 'node:os';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { campaign } from './simulation/campaign.ts';
-import { told } from './simulation/figures.ts';
+import { faultsOf, told } from './simulation/figures.ts';
 import { planOf } from './simulation/plan.ts';
 import { storyOf } from './simulation/story.ts';
 import { runPlan } from './simulation/world.ts';
@@ -44,6 +44,13 @@ test('nothing that can break in a cluster makes an answer wrong, a wait endless,
   });
   // Lines with this mark are shown by `npm test` also when all is well.
   for (const line of told(figures, realMs, processes).split('\n')) process.stdout.write(`» ${line}\n`);
+  const faults = faultsOf(figures);
+  if (faults < faultsWanted) {
+    const why = figures.worlds < seedsMax ? `its ${seconds} s were over` : 'there were no more seeds';
+    process.stdout.write(
+      `» NOT REACHED: ${faults.toLocaleString('en-US')} of ${faultsWanted.toLocaleString('en-US')} faults in ${figures.worlds} of ${seedsMax} seeds, then ${found.length > 0 ? 'something was found' : why}\n`,
+    );
+  }
   const [first] = found;
   assert.is(first, undefined, first === undefined ? '' : await storyOf(first.seed, 1, shrinkMs));
   assert.ok(figures.worlds > 0);
