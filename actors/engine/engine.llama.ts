@@ -6,7 +6,7 @@
  *      └─ cannot ─▶ closed
  *
  * L1. A job ends with `engine_crashed` when the process ends under it, and with `engine_unavailable` when there is none.
- * L2. Restarts wait longer each time; after `crashesMax` within `crashWindowMs` the engine rests before it tries again.
+ * L2. Restarts wait longer each time; after several in a short time the engine rests before it tries again (restarts.ts).
  * L3. A first load that fails is told to the caller and not tried again: the file or the machine is at fault. Only one
  *     whose process was ended by a signal may have been too large all the same: smaller ones are tried, `loadsMax` in all.
  * L4. A load that shows no progress for `loadMsMax` has failed.
@@ -25,6 +25,7 @@ import {
   type GenerateHooks,
 } from './engine.ts';
 import type { Bytes } from './fit.ts';
+import { restarts } from './restarts.ts';
 
 export interface LlamaEngineOptions extends EngineOptions {
   readonly onState: (state: EngineState) => void;
@@ -44,11 +45,6 @@ export interface LlamaEngine extends Engine {
   readonly pid: number | null;
 }
 
-const restartMsMin = 250;
-const restartMsMax = 30_000;
-const crashesMax = 5;
-const crashWindowMs = 300_000;
-const restMs = 60_000;
 /** A cancelled job that does not stop in this time is given up; its slot frees itself when the evaluation returns. */
 const cancelMsMax = 5000;
 const closeMsMax = 3000;
@@ -70,7 +66,7 @@ export function llamaEngine(given: LlamaEngineOptions): LlamaEngine {
   let child: ChildProcess | null = null;
   let stderr = '';
   let nextId = 1;
-  let crashedAt: number[] = [];
+  const nextRestart = restarts(true);
   let restart: NodeJS.Timeout | null = null;
   let loads = 0;
   /** What the load that is under way needs, when that is known. */
@@ -225,13 +221,9 @@ export function llamaEngine(given: LlamaEngineOptions): LlamaEngine {
       first = null;
       return;
     }
-    const now = Date.now();
-    crashedAt = [...crashedAt.filter(at => now - at < crashWindowMs), now];
-    const rest = crashedAt.length >= crashesMax;
-    const longestMs = Math.min(restartMsMax, restartMsMin * 2 ** crashedAt.length);
-    const waitMs = rest ? restMs : restartMsMin + Math.random() * (longestMs - restartMsMin);
+    const { waitMs, rests } = nextRestart();
     onTrouble(`${error.message}; it starts again in ${Math.round(waitMs)} ms${tail === '' ? '' : `: ${tail}`}`);
-    enter(rest ? 'broken' : 'restarting');
+    enter(rests ? 'broken' : 'restarting');
     failAll(error);
     restart = setTimeout(() => spawn(), waitMs);
   };

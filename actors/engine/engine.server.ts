@@ -26,6 +26,7 @@ import {
   type GenerateHooks,
 } from './engine.ts';
 import { readModelFile } from './model-file.ts';
+import { restarts } from './restarts.ts';
 import { embedOnServer } from './server-embed.ts';
 import { featuresOf, readFacts, type ServerFacts } from './server-facts.ts';
 import { type ServerHttp, ServerTrouble, serverHttp } from './server-http.ts';
@@ -63,11 +64,6 @@ const watchMs = 2000;
 const missesMax = 3;
 const loadMsMax = 30 * 60_000;
 const backMsMax = 20_000;
-const restartMsMin = 250;
-const restartMsMax = 30_000;
-const crashesMax = 5;
-const crashWindowMs = 300_000;
-const restMs = 60_000;
 const waitersMax = 256;
 const complainEveryMs = 60_000;
 
@@ -85,7 +81,7 @@ export function serverEngine({
   let http: ServerHttp | null = null;
   let program: Program | null = null;
   let running = 0;
-  let crashedAt: number[] = [];
+  const nextRestart = restarts(server.kind === 'program');
   let returning: Promise<void> | null = null;
   /** Aborts with the engine's end; every wait hears it. */
   const closing = new AbortController();
@@ -202,14 +198,10 @@ export function serverEngine({
   const comeBack = async (why: string): Promise<void> => {
     let reason = why;
     for (;;) {
-      const now = Date.now();
-      crashedAt = [...crashedAt.filter(at => now - at < crashWindowMs), now];
-      const rest = server.kind === 'program' && crashedAt.length >= crashesMax;
-      const longestMs = Math.min(restartMsMax, restartMsMin * 2 ** crashedAt.length);
-      const waitMs = rest ? restMs : restartMsMin + Math.random() * (longestMs - restartMsMin);
+      const { waitMs, rests } = nextRestart();
       const then = server.kind === 'program' ? 'it starts again' : 'it is looked for again';
       onTrouble(`llama-server is gone: ${reason}; ${then} in ${Math.round(waitMs)} ms`);
-      enter(rest ? 'broken' : 'restarting');
+      enter(rests ? 'broken' : 'restarting');
       await program?.kill();
       program = null;
       await pause(waitMs);
