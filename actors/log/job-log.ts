@@ -340,7 +340,6 @@ export class JobLog {
     for (const readyId of doomed) this.withoutLog.delete(readyId);
   }
 
-  /** One round trip, bounded in time. Any error that `expected` does not name is trouble with the store. */
   /** L7. */
   private async runReplicated(words: Words[], expected?: (error: Error) => boolean): Promise<BatchReply> {
     const { replicas } = this.options;
@@ -352,6 +351,7 @@ export class JobLog {
     return replies;
   }
 
+  /** One round trip, bounded in time. Any error that `expected` does not name is trouble with the store. */
   private async run(words: Words[], expected: (error: Error) => boolean = () => false): Promise<BatchReply> {
     if (words.length === 0) return [];
     const replies = await answered(this.store.pipeline(words).exec(), this.options.answerMs);

@@ -144,22 +144,20 @@ export class Sharing {
 
   async #toWriter(jobId: string, letter: Letter): Promise<'told' | 'ended' | 'nobody'> {
     try {
-      const owner = this.#events.epochOf(jobId) === null ? await this.#ownerOf(jobId) : this.#boot;
+      if (this.#events.epochOf(jobId) !== null) {
+        this.#read(letter);
+        return 'told';
+      }
+      const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
       if (owner === null) return 'ended';
-      if (owner === this.#boot) this.#read(letter);
-      else if (this.#events.others().includes(owner)) await this.#port.tell(owner, letter);
-      else return 'nobody';
+      // By the log it may be ours, when we have just let it go, or do not have it yet.
+      if (!this.#events.others().includes(owner)) return 'nobody';
+      await this.#port.tell(owner, letter);
       return 'told';
     } catch {
       // Trouble with the store, or a writer that has just gone: the next try may find another one.
       return 'nobody';
     }
-  }
-
-  async #ownerOf(jobId: string): Promise<string | null> {
-    const owner = await within(this.#clock, answerMs, this.#port.ownerOf(jobId));
-    // By the log it is ours, and we have let it go, or do not have it yet.
-    return owner === this.#boot ? '' : owner;
   }
 
   async #offer({ jobId, continues, again }: WaitingJob): Promise<void> {
