@@ -61,6 +61,17 @@ export const newHeard = (): Heard => ({
 
 const tool = { name: 'look', description: 'looks', parameters: { type: 'object', properties: {} } };
 
+/** What a frame of a completion says of its choice; null: it is the end, or an error. */
+function choiceOf(heard: Heard, data: string) {
+  if (data === '[DONE]') {
+    heard.ends += 1;
+    return null;
+  }
+  const { error, choices } = JSON.parse(data);
+  if (error !== undefined) heard.error = String(error.code);
+  return choices?.[0] ?? null;
+}
+
 const chat: Family = {
   name: 'chat',
   api: 'openai.chat',
@@ -72,14 +83,8 @@ const chat: Family = {
     ...(prompt.includes('#tools') ? { tools: [{ type: 'function', function: tool }] } : {}),
   }),
   event(heard, _name, data) {
-    if (data === '[DONE]') {
-      heard.ends += 1;
-      return;
-    }
-    const chunk = JSON.parse(data);
-    if (chunk.error !== undefined) heard.error = String(chunk.error.code);
-    const [choice] = chunk.choices ?? [];
-    if (choice === undefined) return;
+    const choice = choiceOf(heard, data);
+    if (choice === null) return;
     heard.text += choice.delta?.content ?? '';
     heard.reasoning += choice.delta?.reasoning_content ?? '';
     for (const { index, function: call } of choice.delta?.tool_calls ?? []) {
@@ -237,14 +242,8 @@ const completions: Family = {
     ...(Number.isFinite(tokensMax) ? { max_tokens: tokensMax } : {}),
   }),
   event(heard, _name, data) {
-    if (data === '[DONE]') {
-      heard.ends += 1;
-      return;
-    }
-    const chunk = JSON.parse(data);
-    if (chunk.error !== undefined) heard.error = String(chunk.error.code);
-    const [choice] = chunk.choices ?? [];
-    if (choice === undefined) return;
+    const choice = choiceOf(heard, data);
+    if (choice === null) return;
     heard.text += choice.text;
     heard.finishReason = choice.finish_reason ?? heard.finishReason;
   },

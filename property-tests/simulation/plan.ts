@@ -137,22 +137,21 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
   return withEmbeddings(withCompletions(hasTools(seed) ? withTools(plan, rate) : plan));
 }
 
-/** Some requests are completions of the older API. By chance of its own, so that the rest of the plan stays what it was. */
-function withCompletions(plan: Plan): Plan {
-  const random = seededRandom(plan.seed ^ 0xc0317);
-  const asks = plan.asks.map(ask =>
-    ask.family === 0 && !ask.prompt.includes('#') && random.chance(0.4) ? { ...ask, family: textFamily } : ask,
-  );
-  return { ...plan, asks };
-}
+/** Some requests are completions of the older API. */
+const withCompletions = (plan: Plan): Plan =>
+  withSome(plan, 0xc0317, ask => ask.family === 0 && !ask.prompt.includes('#'), { family: textFamily });
 
-/** Some ask for vectors, which old workers do not make; as above. */
-function withEmbeddings(plan: Plan): Plan {
-  const random = seededRandom(plan.seed ^ 0xe3bed);
-  const asks = plan.asks.map(ask => {
-    const plain = ask.family === textFamily && ask.tokensMax === Number.POSITIVE_INFINITY;
-    return plain && random.chance(0.4) ? { ...ask, family: embeddingsFamily, streamed: false } : ask;
+/** Some ask for vectors, which old workers do not make. */
+const withEmbeddings = (plan: Plan): Plan =>
+  withSome(plan, 0xe3bed, ask => ask.family === textFamily && ask.tokensMax === Number.POSITIVE_INFINITY, {
+    family: embeddingsFamily,
+    streamed: false,
   });
+
+/** Some of those that fit become others, by chance of their own, so that the rest of the plan stays what it was. */
+function withSome(plan: Plan, salt: number, fitting: (ask: PlannedAsk) => boolean, other: Partial<PlannedAsk>): Plan {
+  const random = seededRandom(plan.seed ^ salt);
+  const asks = plan.asks.map(ask => (fitting(ask) && random.chance(0.4) ? { ...ask, ...other } : ask));
   return { ...plan, asks };
 }
 
