@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { drip, stream } from './hostile-server.ts';
 import { waitUntil } from './processes.ts';
 import { asker, memoryOf, toolsKey, withRouter, withTools } from './tools-router.ts';
 
@@ -43,21 +44,6 @@ const programs: readonly [name: string, script: string, answer: RegExp, more?: o
 
 type Handler = (req: IncomingMessage, res: ServerResponse) => void;
 
-const stream = (res: ServerResponse, piece: Buffer, bytesMax: number): void => {
-  let bytes = 0;
-  const more = (): void => {
-    while (bytes < bytesMax) {
-      bytes += piece.length;
-      if (!res.write(piece)) return void res.once('drain', more);
-    }
-    res.end();
-  };
-  more();
-};
-const drip = (res: ServerResponse, piece: string): void => {
-  const timer = setInterval(() => res.write(piece), 20);
-  res.on('close', () => clearInterval(timer));
-};
 const json = { 'content-type': 'application/json' };
 
 async function serve(handler: Handler): Promise<{ url: string; close(): void }> {
@@ -169,7 +155,7 @@ test('a search service that floods, drips, hangs, lies or sends one elsewhere', 
       /broke before its end/,
     ],
     ['reset', req => void req.socket.destroy(), /cannot be asked/],
-    ['drip', (_, res) => drip(res.writeHead(200, json), ' '), /within 15 s/],
+    ['drip', (_, res) => drip(res.writeHead(200, json), ' ', 20), /within 15 s/],
   ];
   const service = await serve((req, res) => {
     const query = new URL(req.url ?? '', 'http://x').searchParams.get('q');
@@ -215,7 +201,7 @@ test('MCP servers by HTTP that hang, drip, flood, lie or send one elsewhere', as
   const events = { 'content-type': 'text/event-stream' };
   const calls: Readonly<Record<string, (res: ServerResponse, id: unknown) => void>> = {
     hang: () => undefined,
-    drip: res => drip(res.writeHead(200, events), ': still here\n\n'),
+    drip: res => drip(res.writeHead(200, events), ': still here\n\n', 20),
     flood: res => stream(res.writeHead(200, json), Buffer.alloc(mib, ' '), 1024 * mib),
     events: res => stream(res.writeHead(200, events), Buffer.from(`data: ${'x'.repeat(mib)}`), 1024 * mib),
     reset: res => void res.socket?.destroy(),

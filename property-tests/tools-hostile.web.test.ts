@@ -9,6 +9,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { openEgress } from '../actors/tools/web/egress.ts';
 import { webFetch } from '../actors/tools/web/web-fetch.ts';
+import { drip, stream } from './hostile-server.ts';
 import { waitUntil } from './processes.ts';
 import { asker, memoryOf, toolsKey, withRouter, withTools } from './tools-router.ts';
 
@@ -21,21 +22,6 @@ test.after.each(() => void wrong.splice(0));
 /** Servers that answer as no server should; `hits` counts what reached the one that nobody may reach. */
 async function hostileWeb() {
   let hits = 0;
-  const drip = (res: ServerResponse, piece: string): void => {
-    const timer = setInterval(() => res.write(piece), 50);
-    res.on('close', () => clearInterval(timer));
-  };
-  const stream = (res: ServerResponse, piece: Buffer, bytesMax: number): void => {
-    let bytes = 0;
-    const more = (): void => {
-      while (bytes < bytesMax) {
-        bytes += piece.length;
-        if (!res.write(piece)) return void res.once('drain', more);
-      }
-      res.end();
-    };
-    more();
-  };
   const html = { 'content-type': 'text/html' };
   const plain = { 'content-type': 'text/plain' };
   const bomb = gzipSync(Buffer.alloc(64 * mib));
@@ -56,7 +42,7 @@ async function hostileWeb() {
     },
     '/bad-gzip': res => void res.writeHead(200, { ...plain, 'content-encoding': 'gzip' }).end('this is no gzip'),
     '/odd-encoding': res => void res.writeHead(200, { ...plain, 'content-encoding': 'rot13' }).end('x'),
-    '/drip': res => drip(res.writeHead(200, plain), 'x'),
+    '/drip': res => drip(res.writeHead(200, plain), 'x', 50),
     '/silent': () => undefined,
     '/cut': res => {
       res.writeHead(200, { ...plain, 'content-length': '100000' }).write('some');

@@ -4,9 +4,7 @@
  *
  *   node --import tsx tools-model.process.ts <router url>
  */
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openDiagnostics } from '../../actors/config/diagnostics.ts';
 import {
   type Engine,
   EngineError,
@@ -16,10 +14,7 @@ import {
   type EngineState,
   type GenerateHooks,
 } from '../../actors/engine/engine.ts';
-import { systemClock } from '../../actors/worker/clock.ts';
-import { gpuWorker } from '../../actors/worker/gpu-worker.ts';
-import { dialWs } from '../../actors/worker/socket.ws.ts';
-import { gpuKey } from '../processes.ts';
+import { runWorker } from './worker-process.ts';
 
 const callsInRound = 2;
 const wordMs = 30;
@@ -104,24 +99,8 @@ const wordOf = (content: string): string =>
   content.startsWith('noted') ? 'ok' : (/"code":"(\w+)"/.exec(content)?.[1] ?? `odd(${content.slice(0, 80)})`);
 
 const [routerUrl = ''] = process.argv.slice(2);
-const worker = gpuWorker({
+await runWorker({
   routerUrl,
-  gpuKey,
-  instanceId: randomUUID(),
   modelPath: 'calls',
-  threads: null,
-  gpuLayers: null,
-  heartbeatMs: 10_000,
-  redial: { msMin: 2000, msMax: 60_000 },
-  jobMsMax: 300_000,
   openEngine: ({ slots }, { onState }) => new CallingEngine(slots, onState),
-  dial: dialWs,
-  clock: systemClock,
-  random: Math.random,
-  diagnostics: openDiagnostics({ level: 'info' }),
 });
-for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void worker.stop());
-worker.start();
-const { exitCode, message } = await worker.ended;
-console.log(message);
-process.exit(exitCode);
