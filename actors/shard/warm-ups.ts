@@ -57,6 +57,9 @@ export class WarmUps {
         if (warmUp?.to?.workerId !== input.workerId) return;
         this.#out(...stopped(jobId, warmUp));
         return this.#ask(jobId, warmUp.from);
+      case 'jobClaimed':
+        // It has dialled in anew: whom it got ready for has been told that it is lost.
+        return this.#out({ kind: 'claimAnswered', workerId: input.workerId, jobId: warmingOf(jobId), mark: null });
       case 'jobFail':
         this.#warmUps.delete(jobId);
         return this.#out({ kind: 'dequeueJob', jobId: warmingOf(jobId) });
