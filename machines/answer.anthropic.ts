@@ -87,6 +87,7 @@ export function showMessage(answer: MessageAnswer, event: JobEvent, opened: bool
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'job.moved':
     case 'toolRound.started':
     case 'toolCall.started':
     case 'toolCall.returned':

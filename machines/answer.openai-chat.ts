@@ -96,6 +96,7 @@ export function showChat(answer: ChatAnswer, event: JobEvent, opened: boolean): 
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'job.moved':
     case 'toolRound.started':
     case 'toolCall.started':
     case 'toolCall.returned':

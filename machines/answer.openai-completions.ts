@@ -56,6 +56,7 @@ export function showCompletion(answer: CompletionAnswer, event: JobEvent, opened
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'job.moved':
     case 'toolRound.started':
     case 'toolCall.started':
     case 'toolCall.returned':

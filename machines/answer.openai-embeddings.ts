@@ -40,6 +40,7 @@ export function showEmbeddings(answer: EmbeddingAnswer, event: JobEvent, opened:
     case 'job.requeued':
     case 'job.orphaned':
     case 'job.resumed':
+    case 'job.moved':
     case 'toolRound.started':
     case 'toolCall.started':
     case 'toolCall.returned':

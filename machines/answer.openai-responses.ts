@@ -78,6 +78,7 @@ export function showResponse(answer: ResponseAnswer, event: JobEvent, opened: bo
     }
     case 'job.assigned':
     case 'job.resumed':
+    case 'job.moved':
       return answer.status === 'queued' ? began(answer) : [answer, nothing];
     case 'job.completed':
       return completed(answer, event);

@@ -146,6 +146,8 @@ export type ConnectionAction =
     }
   | { readonly type: 'offerWorker'; readonly params: { readonly offer: WorkerOffer } }
   | { readonly type: 'withdrawWorker'; readonly params: Readonly<Record<string, never>> }
+  /** It is about to leave: its jobs may go on elsewhere. */
+  | { readonly type: 'moveJobs'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'offerTools'; readonly params: { readonly offer: ToolsOffer } }
   | { readonly type: 'withdrawTools'; readonly params: Readonly<Record<string, never>> }
   | { readonly type: 'armTimer'; readonly params: { readonly name: TimerName; readonly at: number } }

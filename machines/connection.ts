@@ -77,6 +77,7 @@ const machine = setup({
     claimJobs: (_, _params: Params<'claimJobs'>) => undefined,
     offerWorker: (_, _params: Params<'offerWorker'>) => undefined,
     withdrawWorker: (_, _params: Params<'withdrawWorker'>) => undefined,
+    moveJobs: (_, _params: Params<'moveJobs'>) => undefined,
     offerTools: (_, _params: Params<'offerTools'>) => undefined,
     withdrawTools: (_, _params: Params<'withdrawTools'>) => undefined,
     adoptTools: assign(({ event }) => (event.type === 'tools.changed' ? { tools: event.tools } : {})),
@@ -103,6 +104,7 @@ const offer = { type: 'offerWorker', params: ({ context }: Given) => ({ offer: o
 const offerTools = { type: 'offerTools', params: ({ context }: Given) => ({ offer: toolsOf(context) }) } as const;
 const withdrawTools = { type: 'withdrawTools', params: {} } as const;
 const withdraw = { type: 'withdrawWorker', params: {} } as const;
+const moveJobs = { type: 'moveJobs', params: {} } as const;
 const acknowledge = { type: 'sendFrame', params: { frame: { type: 'config_ack', success: true } } } as const;
 const tellDrain = { type: 'sendFrame', params: { frame: { type: 'drain' } } } as const;
 const claim = {
@@ -153,7 +155,7 @@ const drains = [
     target: 'draining',
     actions: ['touch', tellDrain],
   },
-  { target: 'draining', actions: 'touch' },
+  { target: 'draining', actions: ['touch', moveJobs] },
 ] as const;
 
 type Config = Extract<ConnectionTurn, { type: 'config.received' }>;

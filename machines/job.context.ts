@@ -1,5 +1,5 @@
 /** What the machine of a job keeps, and what its assignments, losses and resumptions make of it (job.ts). */
-import type { JobAssigned, JobOrphaned, JobResumed } from '../protocol/job-events.ts';
+import type { JobAssigned, JobMoved, JobOrphaned, JobResumed } from '../protocol/job-events.ts';
 
 export interface JobContext {
   readonly jobId: string;
@@ -60,7 +60,13 @@ export const emptyContext: JobContext = {
   waitsUntilAt: 0,
 };
 
-export function placed({ attempt, workerId, protocol, workerInstance, modelFile }: JobAssigned): Partial<JobContext> {
+export function placed({
+  attempt,
+  workerId,
+  protocol,
+  workerInstance,
+  modelFile,
+}: JobAssigned | JobMoved): Partial<JobContext> {
   return {
     attempt,
     began: attempt,

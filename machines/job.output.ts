@@ -10,6 +10,7 @@ import type {
   ChoiceEnd,
   JobAssigned,
   JobEvent,
+  JobMoved,
   JobResumed,
   OutputAppended,
   ToolCall,
@@ -111,6 +112,7 @@ export function outputAfter(output: Output, event: JobEvent): Output {
   switch (event.type) {
     case 'output.appended':
       return said(output, event);
+    case 'job.moved':
     case 'job.assigned': {
       const tokensBefore = event.protocol >= 2 ? 0 : output.tokens;
       return { ...output, seq: 0, held: '', tokensBefore, modelFile: fileAfter(output, event) };
@@ -125,7 +127,7 @@ export function outputAfter(output: Output, event: JobEvent): Output {
   }
 }
 
-const fileAfter = (output: Output, { modelFile }: JobAssigned | JobResumed): string | null =>
+const fileAfter = (output: Output, { modelFile }: JobAssigned | JobMoved | JobResumed): string | null =>
   modelFile !== undefined && (!hasSaid(output) || modelFile === output.modelFile) ? modelFile : null;
 
 function joined({ items, length }: TokenIds, ids: readonly number[]): TokenIds {

@@ -112,6 +112,7 @@ const events: Record<string, JobEvent> = {
     protocol: 2,
     seq: 0,
   },
+  'job.moved': { type: 'job.moved', at, attempt: 2, workerId: 'w3', protocol: 2 },
   'job.completed': { type: 'job.completed', at, attempt: 1, finishReason: 'stop', usage },
   'job.failed by worker': { type: 'job.failed', at, code: 'worker_error', message: 'm', by: 'worker' },
   'job.failed by router': { type: 'job.failed', at, code: 'worker_lost', message: 'm', by: 'router' },
@@ -167,6 +168,11 @@ const table: Record<string, Record<string, string>> = {
   'job.resumed': {
     orphaned: 'resumed disarmPatience withdrawRequest takeBack',
     dispatched: 'resumed cancelAtWorker freeSlot takeBack',
+  },
+  'job.moved': {
+    dispatched: 'dispatched cancelAtWorker takeBack sendJob',
+    resumed: 'dispatched cancelAtWorker takeBack sendJob',
+    generating: 'dispatched cancelAtWorker takeBack sendJob',
   },
   'job.completed': ended('completed', ''),
   'job.failed by worker': { ...ended('failed', ''), ...waited('failed') },

@@ -8,11 +8,12 @@
  *                assigned │  │  └────orphaned────┤  │ output
  *                         │  │ resumed           ▼  │
  *                     orphaned ────resumed────▶ resumed     (a worker of version 2: lost, and come back)
+ *   generating, dispatched, resumed ──moved──▶ dispatched   (its worker is about to leave, another is warm: job.moves.ts)
  *   generating, dispatched, resumed ──toolRound.started──▶ calling ──toolRound.finished──▶ queued
  *     └── failed, cancelled, expired: from every state that is not final ──▶ failed | cancelled | expired
  *
  * J1. A job has a worker exactly while it is dispatched, resumed or generating.
- * J2. `attempt` counts assignments and resumptions and never falls.
+ * J2. `attempt` counts assignments, moves and resumptions and never falls.
  * J3. Exactly one terminal event; nothing follows it, but for `job.adopted` by a boot that came too late, which changes nothing.
  * J4. A job that loses two workers with no output accepted in between is not given to a third (job.losses.ts).
  * J5. Each event has the number after the one before it; a new epoch starts again at 1.
@@ -76,7 +77,9 @@ const machine = setup({
     countLoss: assign({ lostInARow: ({ context }) => context.lostInARow + 1 }),
     forgetLosses: assign({ lostInARow: 0, formers: [] }),
     countWriter: assign({ writers: ({ context }) => context.writers + 1 }),
-    assignWorker: assign(({ event }) => (event.type === 'job.assigned' ? placed(event) : {})),
+    assignWorker: assign(({ event }) =>
+      event.type === 'job.assigned' || event.type === 'job.moved' ? placed(event) : {},
+    ),
     orphan: assign(({ context, event }) => (event.type === 'job.orphaned' ? orphaned(context, event) : {})),
     enterCalls: assign(({ context }) => ({ usedWorker: context.workerId, formers: [], lostInARow: 0 })),
     noteCall: assign({}),
@@ -127,6 +130,8 @@ const running = {
     },
     { target: 'orphaned', actions: [free, 'orphan'] },
   ],
+  // The former worker stops before the next one speaks: nobody hears both.
+  'job.moved': { target: 'dispatched', reenter: true, actions: [cancel, 'assignWorker', takeBack] },
   'toolRound.started': { target: 'calling', actions: ['enterCalls', ...leave] },
   'job.completed': [
     {

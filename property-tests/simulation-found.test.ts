@@ -124,6 +124,28 @@ test('a router whose store does not answer at its start takes its first lease wh
     assert.ok(caller.satisfied);
   }));
 
+test('a store that restarts under several routers leaves nothing of one that is killed meanwhile to the others', () =>
+  byHand({ routers: 3, workers: workers(3) }, async world => {
+    const { cluster } = world;
+    const { store } = cluster;
+    assert.ok(store instanceof StoreServer);
+    // Whether a connection breaks or is dialled again is chance.
+    for (let n = 0; n < 4; n += 1) {
+      for (const router of cluster.routers) {
+        store.restart(20);
+        await world.pass(50);
+        cluster.killRouter(router, false);
+        await world.pass(5000);
+        router.start();
+        await world.pass(5000);
+      }
+    }
+    assert.equal(
+      [...store.links].filter(({ client }) => client.dead).map(({ client }) => client.name),
+      [],
+    );
+  }));
+
 test('a clock that is set back an hour stops no timer: a job ends at its deadline', () =>
   byHand({ store: 'embedded', workers: workers(1) }, async world => {
     const { cluster } = world;

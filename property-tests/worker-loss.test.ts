@@ -189,6 +189,33 @@ test('a connection that is cut is dialled again, and the same worker goes on: no
   await untilWorkers(2);
 });
 
+test('a worker that is told to stop hands its job to the other, and goes: the story has no gap', async () => {
+  const gaps: number[] = [];
+  for (const tokens of [1, 20, 60, 120]) {
+    const told: ProxiedWorker[] = [];
+    let stoppedAt = 0;
+    const story = await interrupted(tokens, worker => {
+      told.push(worker);
+      stoppedAt = performance.now();
+      worker.program.kill('SIGTERM');
+    });
+    checkStory(story, `stopped after ${tokens} tokens`);
+    const [stopped] = told;
+    if (stopped === undefined) throw new Error(`nobody was stopped after ${tokens} tokens`);
+    const { status } = await within(5000, stopped.program.ended, 'a worker without jobs stays');
+    assert.is(status, 0);
+    const tookMs = performance.now() - stoppedAt;
+    assert.ok(tookMs < 3000, `it takes ${tookMs} ms to leave`);
+    const types = (await eventsOf(story.id)).map(({ type }) => type);
+    assert.is(types.filter(type => type === 'job.moved').length, 1, types.join(' '));
+    assert.not.ok(types.includes('job.orphaned'), types.join(' '));
+    gaps.push(story.gapMs);
+    await Promise.all([end(stopped), startWorker()]);
+    await untilWorkers(2);
+  }
+  show('gap when a worker is told to stop', gaps);
+});
+
 test('a stopped worker, and one behind a half-open connection, lose their jobs in less than 3 s', async () => {
   const gaps: number[] = [];
   for (const happen of ['stop', 'hang'] as const) {

@@ -291,6 +291,19 @@ export const JobResumed = Type.Object({
   /** The worker's frames up to this number are in the log. */
   seq: Count,
 });
+/**
+ * Its worker is about to leave, and another one, which has read all that was said, goes on with it under a new attempt
+ * number. The former worker has no claim to it any more.
+ */
+export const JobMoved = Type.Object({
+  type: Type.Literal('job.moved'),
+  at: At,
+  attempt: Type.Integer({ minimum: 1 }),
+  workerId: Type.String(),
+  workerInstance: Type.Optional(Type.String()),
+  protocol: Type.Integer({ minimum: 1 }),
+  modelFile: Type.Optional(Type.String()),
+});
 export const JobCompleted = Type.Object({
   type: Type.Literal('job.completed'),
   at: At,
@@ -335,6 +348,7 @@ export const JobEvent = Type.Union([
   JobRequeued,
   JobOrphaned,
   JobResumed,
+  JobMoved,
   ToolRoundStarted,
   ToolCallStarted,
   ToolCallReturned,
@@ -351,6 +365,7 @@ export type JobAssigned = Static<typeof JobAssigned>;
 export type OutputAppended = Static<typeof OutputAppended>;
 export type JobOrphaned = Static<typeof JobOrphaned>;
 export type JobResumed = Static<typeof JobResumed>;
+export type JobMoved = Static<typeof JobMoved>;
 export type JobCompleted = Static<typeof JobCompleted>;
 export type JobFailed = Static<typeof JobFailed>;
 

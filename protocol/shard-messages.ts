@@ -19,6 +19,12 @@ export const slotOf = (id: string): number => {
   return Number.parseInt(id.slice(dash, dash + 2), 16) & 255;
 };
 
+const warming = 'warm:';
+/** Names the job by which another worker gets ready to go on with this one (machines/job.moves.ts M2). */
+export const warmingOf = (jobId: string): string => warming + jobId;
+/** The job that the worker gets ready for; null: this is no such id. */
+export const warmedBy = (id: string): string | null => (id.startsWith(warming) ? id.slice(warming.length) : null);
+
 /** One entry of a job's log, read back and checked. */
 export interface LoggedEntry {
   readonly epoch: number;
@@ -172,7 +178,10 @@ export type ShardInput =
       readonly protocol: number;
       readonly workerInstance?: string;
       readonly modelFile?: string;
+      readonly backend: string;
     }
+  /** The worker that holds the job is about to leave. */
+  | { readonly kind: 'jobLeaving'; readonly at: number; readonly jobId: string; readonly workerId: string }
   /**
    * Frames about a job, from the worker that holds it, in order: those of one tick together, one a line (a line break
    * in a frame is white space between its words, and has become a blank).
@@ -446,6 +455,8 @@ export type Effect =
   | { readonly kind: 'offerWorker'; readonly workerId: string; readonly offer: WorkerOffer }
   /** The worker may not get jobs any more; those it has go on unless the socket is gone. */
   | { readonly kind: 'withdrawWorker'; readonly workerId: string }
+  /** The worker is about to leave: each of its jobs is told. */
+  | { readonly kind: 'moveJobs'; readonly workerId: string }
   | {
       readonly kind: 'enqueueJob';
       readonly jobId: string;

@@ -332,6 +332,20 @@ export function jobLogContract(test: typeof uvuTest, name: string, open: () => P
     assert.is(await store.xlen(readyKey), 0);
   });
 
+  // Found by the simulation: a job that went to another router and back was in no index any more, and nobody's once its
+  // router died.
+  on('a late refusal of an earlier epoch says nothing of a job that came back', async (store, log) => {
+    const other = new JobLog(store, { boot: 'b2' });
+    const taken = (epoch: number): Append => append('a', epoch, 1, [text(2)], { adopts: true });
+    await log.append([creation('a')]);
+    await other.append([taken(2)]);
+    log.letGo('a');
+    await log.append([taken(3)]);
+    other.letGo('a');
+    assert.is(await kinds(log.append([append('a', 1, 2, [text(2)])])), 'fenced');
+    assert.equal(await new JobLog(store).openJobs(), ['a']);
+  });
+
   // Found by the simulation: a router whose clock was an hour ahead removed a log a second after its end.
   on('a router whose clock is wrong takes no log away that has not expired', async (store, log) => {
     await log.append([creation('a')]);

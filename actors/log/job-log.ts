@@ -88,6 +88,8 @@ const indexPage = 1000;
 
 interface OpenJob {
   bytes: number;
+  /** In which we are known to have written it; 0 before. */
+  epoch: number;
   /** Where the job stands in the index in our name. Empty when another boot put it there. */
   readyIds: string[];
   /** Where it stands in the name of an earlier writer. */
@@ -241,18 +243,20 @@ export class JobLog {
     return ids;
   }
 
-  private settle({ jobId, events, ends }: Append, result: AppendResult, readyId: string | null): void {
+  private settle({ jobId, epoch, events, ends }: Append, result: AppendResult, readyId: string | null): void {
     if (result.kind !== 'ok') {
       if (readyId !== null) this.unlist([readyId]);
-      if (result.kind !== 'full') this.letGo(jobId);
+      // A late refusal of an epoch before: the job has gone to another boot since, and come back.
+      if (result.kind !== 'full' && (this.open.get(jobId)?.epoch ?? 0) <= epoch) this.letGo(jobId);
       return;
     }
     let job = this.open.get(jobId);
     if (job === undefined) {
-      job = { bytes: 0, readyIds: [], formerIds: [] };
+      job = { bytes: 0, epoch: 0, readyIds: [], formerIds: [] };
       this.open.set(jobId, job);
     }
     job.bytes += Buffer.byteLength(events);
+    job.epoch = Math.max(job.epoch, epoch);
     if (readyId !== null) {
       job.readyIds.push(readyId);
       // L6: it stands there in our name now.
@@ -293,7 +297,7 @@ export class JobLog {
       jobs.add(jobId);
       let known = this.open.get(jobId);
       if (known === undefined) {
-        known = { bytes: 0, readyIds: [], formerIds: [] };
+        known = { bytes: 0, epoch: 0, readyIds: [], formerIds: [] };
         this.open.set(jobId, known);
       }
       const ids = (fields[3] ?? '') === this.options.boot ? known.readyIds : known.formerIds;

@@ -102,6 +102,8 @@ export function carryOut(effect: Effect, parts: EffectsParts): void {
       return tools.progressed(effect);
     case 'toolResulted':
       return tools.resulted(effect);
+    case 'moveJobs':
+      return traffic.moveJobs(effect.workerId);
     case 'offerTools':
       return traffic.offerTools(effect);
     case 'withdrawTools':

@@ -5,7 +5,7 @@
 
 import { obey, type QueueCommand } from '../../machines/queue.decide.ts';
 import { freeSlotsOf, newQueue, type Queue, queueCounts, type WaitingJob } from '../../machines/queue.ts';
-import type { Effect, WorkerOffer } from '../../protocol/shard-messages.ts';
+import { type Effect, type WorkerOffer, warmedBy } from '../../protocol/shard-messages.ts';
 import type { Clock } from './ports.ts';
 import type { Timers } from './timers.ts';
 
@@ -60,7 +60,8 @@ export class JobQueue {
 
   /** Hands out the jobs that wait: they are not matched here until they are put back. */
   lend(): readonly WaitingJob[] {
-    const { waiting } = this.#queue;
+    // What gets a worker of ours ready to go on with a job of ours is nobody else's business.
+    const waiting = this.#queue.waiting.filter(({ jobId }) => warmedBy(jobId) === null);
     for (const job of waiting) {
       this.#order({ type: 'dequeueJob', at: this.#clock.now(), jobId: job.jobId });
       this.#lent.set(job.jobId, job);
@@ -190,6 +191,11 @@ export class JobQueue {
       orphans.push(action.params.jobId);
     }
     return orphans;
+  }
+
+  /** Their shard has died, and with it the knowledge of what they are for. */
+  forgetWarmUps(mine: (jobId: string) => boolean): void {
+    for (const [id] of [...this.#queue.jobs.entries()]) if (warmedBy(id) !== null && mine(id)) this.dequeue(id);
   }
 
   #stopWaiting(jobId: string): void {

@@ -43,6 +43,7 @@ export class ShardDeaths {
   async rebuild(shard: number): Promise<ShardInput[]> {
     const { clock, appender, sockets, shardOf } = this.#parts;
     const mine = (id: string): boolean => shardOf(id) === shard;
+    this.#parts.queue.forgetWarmUps(mine);
     const jobs = [...this.#parts.jobs].filter(mine);
     await Promise.all(jobs.map(jobId => appender.settled(jobId)));
     const at = clock.now();

@@ -100,13 +100,14 @@ export function wire(options: FrontOptions, parts: FrontParts): Wired {
     },
   });
   const queue = new JobQueue(options, clock, timers, {
-    give: (jobId, workerId, { protocol, workerInstance, modelFile }, at) =>
+    give: (jobId, workerId, { protocol, workerInstance, modelFile, backend }, at) =>
       post(jobId, {
         kind: 'jobMatched',
         at,
         jobId,
         workerId,
         protocol,
+        backend,
         ...(workerInstance === undefined ? {} : { workerInstance }),
         ...(modelFile === undefined ? {} : { modelFile }),
       }),

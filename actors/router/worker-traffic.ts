@@ -148,6 +148,13 @@ export class WorkerTraffic {
     queue.withdraw(workerId);
   }
 
+  /** The worker is about to leave. */
+  moveJobs(workerId: string): void {
+    const { clock, queue, post } = this.#parts;
+    const at = clock.now();
+    for (const jobId of queue.heldBy(workerId)) post(jobId, { kind: 'jobLeaving', at, jobId, workerId });
+  }
+
   offerTools({ workerId, offer }: Extract<Effect, { kind: 'offerTools' }>): void {
     const { sockets, redials, tools } = this.#parts;
     if (sockets.get(workerId) === undefined) return;

@@ -24,7 +24,8 @@ export function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
     case 'sendJob': {
       const { jobId, workerId, attempt, protocol } = params;
       const version = protocol >= 2 ? 2 : 1;
-      const frame = jobFrame(jobId, attempt, requestNow(job), version, hasSaid(job.output) ? resumeOf(job) : undefined);
+      const resume = hasSaid(job.output) ? resumeOf(job, job.state.context.modelFile) : undefined;
+      const frame = jobFrame(jobId, attempt, requestNow(job), version, resume);
       return [{ kind: 'sendFrame', workerId, text: serialiseFrame(frame) }];
     }
     case 'cancelAtWorker': {
@@ -61,16 +62,16 @@ export function effectsOf({ type, params }: JobAction, job: Job): Effect[] {
   }
 }
 
-function needsOf(job: Job): { readonly needs?: readonly Feature[] } {
+export function needsOf(job: Job): { readonly needs?: readonly Feature[] } {
   const needs = featuresNeeded(requestNow(job));
   return needs.length === 0 ? {} : { needs };
 }
 
-/** What the next worker is told of the answer so far. */
-function resumeOf({ output, state: { context } }: Job): Resume {
+/** What the next worker, which runs `modelFile`, is told of the answer so far. */
+export function resumeOf({ output }: Job, modelFile: string | null): Resume {
   const resumed = (choice: Choice): Omit<Resume, 'others'> => {
     const { text, reasoning, tokens, reasoningTokens, calls, end } = choice;
-    const ids = idsFor(output, context.modelFile, choice);
+    const ids = idsFor(output, modelFile, choice);
     return {
       text,
       reasoning,

@@ -13,13 +13,14 @@ import { endPatience, type Patience, resumeJob, takeOverJob } from '../../machin
 import { isRunning, type Job, owed, replay } from '../../machines/job.ts';
 import { expireRound } from '../../machines/tool-round.decide.ts';
 import type { JobSubmitted } from '../../protocol/job-events.ts';
-import type {
-  Effect,
-  LoggedEntry,
-  ShardBatch,
-  ShardInput,
-  ShardOutput,
-  ToolInput,
+import {
+  type Effect,
+  type LoggedEntry,
+  type ShardBatch,
+  type ShardInput,
+  type ShardOutput,
+  type ToolInput,
+  warmedBy,
 } from '../../protocol/shard-messages.ts';
 import { serialiseFrame } from '../../protocol/worker-frames.ts';
 import { countOf } from './count.ts';
@@ -32,6 +33,7 @@ import { readRequest } from './request.ts';
 import { StreamInputs } from './stream-inputs.ts';
 import { Streams } from './streams.ts';
 import { outcomeOf, progressIn, toolDecision, toolsFor } from './tool-rounds.ts';
+import { WarmUps } from './warm-ups.ts';
 import type { WorkerRules } from './workers.ts';
 import { Workers } from './workers.ts';
 
@@ -41,6 +43,7 @@ export class Shard {
   readonly #streams = new Streams();
   readonly #jobs = new LiveJobs(this.#streams);
   readonly #streamInputs = new StreamInputs(this.#jobs, this.#streams);
+  readonly #warmUps = new WarmUps(this.#jobs);
   readonly #frames: JobFrames;
   readonly #workers: Workers;
   readonly #patience: Patience;
@@ -53,6 +56,7 @@ export class Shard {
 
   handle(batch: ShardBatch): ShardOutput {
     for (const input of batch.inputs) this.#take(input);
+    this.#warmUps.settle();
     const { chunks, effects } = this.#jobs.finish(batch.inputs.at(-1));
     this.#streams.forgetLogs();
     return { n: batch.n, chunks, effects };
@@ -64,6 +68,8 @@ export class Shard {
   }
 
   #take(input: ShardInput): void {
+    const warmed = 'jobId' in input ? warmedBy(input.jobId) : null;
+    if (warmed !== null) return this.#warmUps.take(warmed, input);
     switch (input.kind) {
       case 'jobFrames':
         return this.#frames.arrived(input);
@@ -86,6 +92,8 @@ export class Shard {
         return this.#toolTold(input);
       case 'jobOrphaned':
         return this.#frames.orphaned(input.jobId, input.workerId, input.reason, input.at);
+      case 'jobLeaving':
+        return this.#warmUps.leaving(input);
       case 'jobClaimed':
         return this.#jobClaimed(input);
       case 'jobAsked':

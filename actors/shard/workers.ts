@@ -137,6 +137,8 @@ function effectOf(workerId: string, { type, params }: ConnectionAction): Effect 
       return { kind: 'offerWorker', workerId, offer: params.offer };
     case 'withdrawWorker':
       return { kind: 'withdrawWorker', workerId };
+    case 'moveJobs':
+      return { kind: 'moveJobs', workerId };
     case 'offerTools':
       return { kind: 'offerTools', workerId, offer: params.offer };
     case 'withdrawTools':

@@ -29,6 +29,14 @@ export const logMutations: readonly Mutation[] = [
     suites: [...logTests, 'simulation'],
   },
   {
+    id: 'late-refusal-unlists',
+    file: 'actors/log/job-log.ts',
+    old: `if (result.kind !== 'full' && (this.open.get(jobId)?.epoch ?? 0) <= epoch) this.letGo(jobId);`,
+    now: `if (result.kind !== 'full') this.letGo(jobId);`,
+    breaks: 'A late refusal of an earlier epoch takes a job that came back out of the index.',
+    suites: ['actors/log/job-log.test.ts'],
+  },
+  {
     id: 'ended-job-stays-open',
     file: 'actors/log/job-log.ts',
     old: 'this.finished.add({ jobId, bytes: job.bytes, readyIds: job.readyIds });',

@@ -37,6 +37,31 @@ export const shardMutations: readonly Mutation[] = [
     suites: ['simulation', 'property-tests/router.races.test.ts'],
   },
   {
+    id: 'moved-before-warm',
+    file: 'actors/shard/warm-ups.ts',
+    old: `if (frame.type === 'complete') {`,
+    now: `if (frame.type === 'complete' || frame.type === 'token') {`,
+    breaks: 'A job moves before the worker that takes it has said that it is ready.',
+    suites: ['property-tests/moves.test.ts'],
+  },
+  {
+    id: 'warm-up-outlives-job',
+    file: 'actors/shard/warm-ups.ts',
+    old: `      else this.#jobs.behind(live, ...effects);
+`,
+    now: '',
+    breaks: 'The slot in which a worker got ready stays taken when the job has ended or moved.',
+    suites: ['simulation', 'property-tests/moves.test.ts'],
+  },
+  {
+    id: 'warm-up-claim-unanswered',
+    file: 'actors/shard/warm-ups.ts',
+    old: `        return this.#out({ kind: 'claimAnswered', workerId: input.workerId, jobId: warmingOf(jobId), mark: null });`,
+    now: `        return;`,
+    breaks: 'A worker that dials in anew while it gets ready for a job is never greeted.',
+    suites: ['simulation', 'property-tests/moves.test.ts'],
+  },
+  {
     id: 'abandoned-job-runs',
     file: 'actors/shard/stream-inputs.ts',
     old: '!this.#streams.watched(jobId)) this.#abandoned(live, at);',

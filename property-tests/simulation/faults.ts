@@ -102,6 +102,18 @@ export function inject(cluster: Cluster, { kind, pick }: PlannedFault): void {
       hit(worker.node.name);
       clock.after(100 + more * 5000, null, () => worker.start());
       return;
+    case 'worker stopped': {
+      if (worker === undefined || worker.node.frozen) return;
+      const { node } = worker;
+      const over = (): void => {
+        if (worker.node !== node || !cluster.killWorker(worker, false)) return;
+        clock.after(100 + more * 2000, null, () => worker.start());
+      };
+      if (!worker.stop(over)) return;
+      // Whoever runs it kills it when it takes too long.
+      clock.after(15_000, null, over);
+      return hit(node.name);
+    }
     case 'worker frozen': {
       const node = worker?.node;
       if (node?.freeze() !== true) return;

@@ -29,6 +29,7 @@ const workerFaults: readonly FaultKind[] = [
   'frame doubled',
   'frame garbled',
   'worker killed',
+  'worker stopped',
   'worker frozen',
   'engine failed',
   'engine crashed',

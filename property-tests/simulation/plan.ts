@@ -134,7 +134,7 @@ export function planOf(seed: number, { rate }: PlanOptions = { rate: 1 }): Plan 
     if (found !== undefined) faults.push({ at, kind: found, pick: [random.next(), random.next(), random.next()] });
   }
   const plan = { seed, mood, shape, asks, faults, calmAt: worldMs };
-  return withEmbeddings(withCompletions(hasTools(seed) ? withTools(plan, rate) : plan));
+  return withStops(withEmbeddings(withCompletions(hasTools(seed) ? withTools(plan, rate) : plan)));
 }
 
 /** Some requests are completions of the older API. */
@@ -147,6 +147,15 @@ const withEmbeddings = (plan: Plan): Plan =>
     family: embeddingsFamily,
     streamed: false,
   });
+
+/** Some workers are told to stop, where others are killed. */
+function withStops(plan: Plan): Plan {
+  const random = seededRandom(plan.seed ^ 0x570b5);
+  const faults = plan.faults.map(fault =>
+    fault.kind === 'worker killed' && random.chance(0.4) ? { ...fault, kind: 'worker stopped' as const } : fault,
+  );
+  return { ...plan, faults };
+}
 
 /** Some of those that fit become others, by chance of their own, so that the rest of the plan stays what it was. */
 function withSome(plan: Plan, salt: number, fitting: (ask: PlannedAsk) => boolean, other: Partial<PlannedAsk>): Plan {

@@ -108,7 +108,8 @@ export class StoreServer {
     this.engine = null;
     this.#boots += 1;
     this.disk.killed();
-    for (const link of this.links) link.broken();
+    // Each in an event of its own: what a process does about it is no other's.
+    for (const link of this.links) this.parts.clock.after(0, null, () => link.broken());
     this.parts.clock.after(afterMs, this.node, () => void this.start());
     return true;
   }

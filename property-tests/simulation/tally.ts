@@ -23,6 +23,7 @@ export const faultKinds = [
   'router drained',
   'clock jumped',
   'worker killed',
+  'worker stopped',
   'worker frozen',
   'engine failed',
   'engine crashed',

@@ -1,6 +1,6 @@
 /** Workers of the simulated cluster: the real GPU worker (version 2) on a simulated engine, and a scripted old one. */
 import type { Diagnostics } from '../../actors/config/diagnostics.ts';
-import { gpuWorker } from '../../actors/worker/gpu-worker.ts';
+import { type GpuWorker, gpuWorker } from '../../actors/worker/gpu-worker.ts';
 import type { Dial } from '../../actors/worker/socket.ts';
 import type { VirtualClock } from './clock.ts';
 import { type Pace, SimEngine } from './engine.ts';
@@ -31,6 +31,8 @@ export class WorkerNode {
   readonly usualTokenMs: number;
   node: SimNode;
   engine: SimEngine | null = null;
+  #program: GpuWorker | null = null;
+  #stopping = false;
   boots = 0;
 
   constructor(name: string, parts: WorkerParts) {
@@ -90,14 +92,27 @@ export class WorkerNode {
       random: () => random.next(),
       diagnostics: diagnostics(node.name),
     });
-    void worker.ended.then(({ message }) => endedByItself(this, message));
+    this.#program = worker;
+    this.#stopping = false;
+    void worker.ended.then(({ message }) => this.#stopping || endedByItself(this, message));
     worker.start();
+  }
+
+  /** Tells it to leave. False: it is an old one, which does not know how, or it has been told. */
+  stop(over: () => void): boolean {
+    const { node } = this;
+    const program = this.#program;
+    if (node.dead || program === null || this.#stopping) return false;
+    this.#stopping = true;
+    this.parts.clock.after(0, node, () => void program.stop().then(over));
+    return true;
   }
 
   kill(): boolean {
     if (this.node.dead) return false;
     this.node.die();
     this.engine = null;
+    this.#program = null;
     return true;
   }
 }
