@@ -94,6 +94,18 @@ test('a worker that completes and goes while its shard is dead has completed', a
   assert.not.match(caller.text, /error/);
 });
 
+test('a worker that goes while its shard is dead leaves no timer behind', async () => {
+  const { clock, front, shards, worker } = openWorld({}, { shardCount: 1 });
+  const gpu = await worker(1, { protocol_version: 2, instance_id: 'w' });
+  gpu.say({ type: 'status', state: 'draining' });
+  await clock.settle();
+  assert.is(front.load.timers, 1);
+  shards.kill(0);
+  gpu.drop();
+  await clock.pass(1000);
+  assert.equal(front.load, none);
+});
+
 test('a caller paused by the very last bytes of its answer gets its end', async () => {
   const { clock, front, ask, worker } = openWorld();
   const gpu = await worker(1);

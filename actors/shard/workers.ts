@@ -85,6 +85,9 @@ export class Workers {
       case 'workerDrained':
         return this.#obey(input.workerId, { type: 'beginDrain', at: input.at });
       case 'workerClosed':
+        // It closed while its shard was dead: its machine is not there to call off what it waited for.
+        if (!this.#connections.has(input.workerId))
+          for (const name of timerNames) this.#out({ kind: 'disarmTimer', key: `worker:${input.workerId}:${name}` });
         return this.#obey(input.workerId, { type: 'loseSocket', at: input.at, code: input.code });
       case 'workerRestored':
         this.#connections.set(input.workerId, restoreConnection(input.snapshot));

@@ -103,13 +103,18 @@ export function inject(cluster: Cluster, { kind, pick }: PlannedFault): void {
       clock.after(100 + more * 5000, null, () => worker.start());
       return;
     case 'worker stopped': {
-      if (worker === undefined || worker.node.frozen) return;
-      const { node } = worker;
+      // One with something to hand over, if there is one, and in no hurry to be done with it.
+      const busy = cluster.workers.filter(({ node, engine }) => !node.dead && (engine?.active ?? 0) > 0);
+      const leaver = at(busy, who) ?? worker;
+      if (leaver === undefined || leaver.node.frozen) return;
+      const { node } = leaver;
       const over = (): void => {
-        if (worker.node !== node || !cluster.killWorker(worker, false)) return;
-        clock.after(100 + more * 2000, null, () => worker.start());
+        if (leaver.node !== node || !cluster.killWorker(leaver, false)) return;
+        leaver.pace.tokenMs = leaver.usualTokenMs;
+        clock.after(100 + more * 2000, null, () => leaver.start());
       };
-      if (!worker.stop(over)) return;
+      if (!leaver.stop(over)) return;
+      leaver.pace.tokenMs = leaver.usualTokenMs * (1 + how * 30);
       // Whoever runs it kills it when it takes too long.
       clock.after(15_000, null, over);
       return hit(node.name);
