@@ -1,6 +1,7 @@
 /**
  * Routers on a real Redis Cluster and behind a real Sentinel: whichever node the URL names, the one that has the data is
- * found, and found again after a failover, asked for or forced, with every answer whole.
+ * found, and found again after a failover, asked for or forced, with every answer whole. (Each write waits for one of two
+ * replicas: without that, a master that dies takes with it what no replica had.)
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,6 +22,8 @@ import { kill, second, sleep, slowly, words } from './two-routers.ts';
 /** How long a silent node is waited for, ms. */
 const silentMs = 1000;
 const failoverMsMax = 15_000;
+/** A new replica is given the data at once, and not after 5 s in which others might come. */
+const soon = ['--repl-diskless-sync-delay', '0'];
 
 interface Node {
   readonly server: RedisServer;
@@ -31,24 +34,24 @@ interface Node {
 async function startNode(): Promise<Node | null> {
   const busPort = await freePort();
   const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', String(silentMs)];
-  const server = await startRedis([...cluster, '--cluster-port', String(busPort), '--appendonly', 'yes']);
+  const server = await startRedis([...cluster, ...soon, '--cluster-port', String(busPort), '--appendonly', 'yes']);
   if (server === null) return null;
   const redis = new Redis(server.url);
   redis.on('error', () => undefined);
   return { server, redis, busPort };
 }
 
-/** Three masters, and a replica of the one that has our keys. The first has none of them. */
+/** Three masters, and two replicas of the one that has our keys. The first has none of them. */
 async function startCluster() {
   const nodes: Node[] = [];
-  for (let n = 0; n < 4; n += 1) {
+  for (let n = 0; n < 5; n += 1) {
     const node = await startNode();
     if (node === null) return null;
     nodes.push(node);
   }
   const [first, ...others] = nodes;
-  const replica = others[2];
-  if (first === undefined || replica === undefined) throw new Error('four nodes are needed');
+  const replicas = others.slice(2);
+  if (first === undefined) throw new Error('nodes are needed');
   const slot = Number(await first.redis.cluster('KEYSLOT', clusterPrefix));
   const masters = [first, ...others.slice(0, 2)];
   const ranges = [0, 5461, 10_923, 16_384];
@@ -64,32 +67,28 @@ async function startCluster() {
   const all = async (holds: (info: string) => boolean): Promise<boolean> =>
     (await Promise.all(nodes.map(({ redis }) => redis.cluster('INFO')))).every(info => holds(String(info)));
   await waitUntil(
-    () => all(info => info.includes('cluster_known_nodes:4')),
+    () => all(info => info.includes('cluster_known_nodes:5')),
     failoverMsMax,
     () => 'the nodes do not meet',
   );
   const ownerId = String(await owner.redis.cluster('MYID'));
-  await waitUntil(
-    () =>
-      replica.redis.call('CLUSTER', 'REPLICATE', ownerId).then(
+  for (const { redis } of replicas) {
+    const follows = (): Promise<boolean> =>
+      redis.call('CLUSTER', 'REPLICATE', ownerId).then(
         () => true,
         () => false,
-      ),
-    failoverMsMax,
-    () => 'the replica does not know its master',
-  );
+      );
+    await waitUntil(follows, failoverMsMax, () => 'a replica does not know its master');
+  }
   await waitUntil(
-    async () =>
-      (await all(info => info.includes('cluster_state:ok'))) &&
-      /master_link_status:up/.test(await replica.redis.info('replication')),
+    async () => (await all(info => info.includes('cluster_state:ok'))) && (await followers(owner)) === 2,
     failoverMsMax,
     () => 'the cluster does not become ready',
   );
   return {
     url: first.server.url,
     owner,
-    replica,
-    isMaster: async ({ redis }: Node): Promise<boolean> => /role:master/.test(await redis.info('replication')),
+    replicas,
     async stop() {
       for (const { redis, server } of nodes) {
         redis.disconnect();
@@ -98,6 +97,20 @@ async function startCluster() {
     },
   };
 }
+
+/** Replicas of this master that have caught up. */
+const followers = async ({ redis }: Pick<Node, 'redis'>): Promise<number> =>
+  (await redis.info('replication')).match(/state=online/g)?.length ?? 0;
+
+const becomesMaster = async (...nodes: readonly Pick<Node, 'redis'>[]): Promise<void> => {
+  const isMaster = async ({ redis }: Pick<Node, 'redis'>): Promise<boolean> =>
+    /role:master/.test(await redis.info('replication')) && (await followers({ redis })) > 0;
+  await waitUntil(
+    async () => (await Promise.all(nodes.map(isMaster))).includes(true),
+    failoverMsMax,
+    () => 'no replica becomes the master, with one of its own',
+  );
+};
 
 /** Asks at one router for what a worker at the other says, and lets `happen` befall the store in the middle. */
 async function answeredThrough(one: RouterProcess, two: RouterProcess, happen: () => Promise<void>): Promise<void> {
@@ -131,7 +144,7 @@ async function refusal(redisUrl: string): Promise<string> {
 }
 
 async function withRouters(redisUrl: string, use: (one: RouterProcess, two: RouterProcess) => Promise<void>) {
-  const env = { AUXOT_REDIS_URL: redisUrl, AUXOT_SHARDS: '1' };
+  const env = { AUXOT_REDIS_URL: redisUrl, AUXOT_SHARDS: '1', AUXOT_REDIS_WAIT: '1' };
   const routers = await Promise.all([startRouter(env), startRouter(env)]);
   try {
     const [one, two] = routers;
@@ -177,13 +190,9 @@ test('a cluster is one store, by the URL of any node: also what reads many keys,
 test('a failover of the cluster, asked for and forced, takes no word from an answer', async () => {
   const cluster = await startCluster();
   if (cluster === null) return;
-  const { owner, replica, isMaster } = cluster;
-  const becomesMaster = (node: Node): Promise<void> =>
-    waitUntil(
-      () => isMaster(node),
-      failoverMsMax,
-      () => 'the replica does not become the master',
-    );
+  const { owner, replicas } = cluster;
+  const [replica, other] = replicas;
+  if (replica === undefined || other === undefined) throw new Error('two replicas are needed');
   try {
     await withRouters(cluster.url, async (one, two) => {
       await answeredThrough(one, two, async () => {
@@ -191,13 +200,13 @@ test('a failover of the cluster, asked for and forced, takes no word from an ans
         await becomesMaster(replica);
       });
       await waitUntil(
-        async () => /master_link_status:up/.test(await owner.redis.info('replication')),
+        async () => (await followers(replica)) === 2,
         failoverMsMax,
         () => 'the former master does not follow',
       );
       await answeredThrough(one, two, async () => {
         await replica.server.stop();
-        await becomesMaster(owner);
+        await becomesMaster(owner, other);
       });
     });
   } finally {
@@ -206,9 +215,10 @@ test('a failover of the cluster, asked for and forced, takes no word from an ans
 });
 
 test('behind a Sentinel its master is found, and the next one after a failover', async () => {
-  const [master, replica, sentinelPort] = [await startRedis(), await startRedis(), await freePort()];
-  if (master === null || replica === null) return;
-  const follower = new Redis(replica.url);
+  const [master, ...replicas] = [await startRedis(soon), await startRedis(soon), await startRedis(soon)];
+  const sentinelPort = await freePort();
+  if (master === null) return;
+  const followed = replicas.flatMap(server => (server === null ? [] : [{ server, redis: new Redis(server.url) }]));
   const directory = await mkdtemp(join(tmpdir(), 'auxot-sentinel-'));
   const file = join(directory, 'sentinel.conf');
   const watch = ['monitor', 'down-after-milliseconds', 'failover-timeout'];
@@ -218,24 +228,23 @@ test('behind a Sentinel its master is found, and the next one after a failover',
   let sentinel: ChildProcess | null = null;
   const url = `redis://127.0.0.1:${sentinelPort}`;
   try {
-    await follower.replicaof('127.0.0.1', master.port);
+    for (const { redis } of followed) await redis.replicaof('127.0.0.1', master.port);
     sentinel = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' });
     const asker = new Redis(url, { retryStrategy: () => 100 });
     asker.on('error', () => undefined);
     await waitUntil(
-      async () => String(await asker.call('SENTINEL', 'REPLICAS', 'main')).includes(String(replica.port)),
+      async () => {
+        const found = String(await asker.call('SENTINEL', 'REPLICAS', 'main'));
+        return followed.every(({ server }) => found.includes(String(server.port)));
+      },
       failoverMsMax,
-      () => 'the Sentinel does not find the replica',
+      () => 'the Sentinel does not find the replicas',
     );
     asker.disconnect();
     await withRouters(url, async (one, two) => {
       await answeredThrough(one, two, async () => {
         await master.stop();
-        await waitUntil(
-          async () => /role:master/.test(await follower.info('replication')),
-          failoverMsMax,
-          () => 'the replica does not become the master',
-        );
+        await becomesMaster(...followed);
       });
     });
     assert.match(
@@ -243,13 +252,13 @@ test('behind a Sentinel its master is found, and the next one after a failover',
       /a Redis Sentinel that watches the masters main: say which by \?name=main/,
     );
   } finally {
-    follower.disconnect();
+    for (const { redis } of followed) redis.disconnect();
     if (sentinel !== null) {
       sentinel.kill('SIGKILL');
       await once(sentinel, 'exit');
     }
     await rm(directory, { recursive: true, force: true });
-    for (const server of [master, replica]) await server.stop();
+    for (const server of [master, ...followed.map(({ server }) => server)]) await server.stop();
   }
 });
 
