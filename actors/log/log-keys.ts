@@ -1,4 +1,4 @@
-/** The store keys of the event log. All keys of one job share a hash tag, so that they live on one node of a cluster. */
+/** The store keys of the event log. On a Redis Cluster a prefix is put before all of them (redis-cluster.ts). */
 export const logKey = (jobId: string): string => `auxot:{${jobId}}:log`;
 /** Unfinished jobs, in order of submission, each with the boot that writes its log. */
 export const readyKey = 'auxot:ready';
