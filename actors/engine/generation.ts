@@ -73,9 +73,10 @@ export async function runJob(
   let first = true;
   let ended: 'stop' | 'length' = 'stop';
   let contextFull = false;
+  let next = iterator.next();
   try {
     for (;;) {
-      const { value, done } = await iterator.next();
+      const { value, done } = await next;
       signal.throwIfAborted();
       if (done === true || value === undefined) break;
       const { token } = value;
@@ -84,11 +85,18 @@ export async function runJob(
       first = false;
       if (model.isEogToken(token)) break;
       sampled.push(token);
-      const chance = job.logprobs === true ? tokenChance(model, token, value.probabilities, chances) : undefined;
-      if (said.push(token, chance)) break;
       // The token just sampled takes a place of its own when the next one is asked for.
       const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
-      if (output >= limit || full) {
+      const isLast = output >= limit || full;
+      if (!isLast) {
+        next = iterator.next();
+        // Told when it is awaited, unless the answer has ended by then.
+        next.catch(() => undefined);
+        await underWay();
+      }
+      const chance = job.logprobs === true ? tokenChance(model, token, value.probabilities, chances) : undefined;
+      if (said.push(token, chance)) break;
+      if (isLast) {
         ended = 'length';
         contextFull = full && output < limit;
         break;
@@ -106,6 +114,12 @@ export async function runJob(
     durationMs: Math.round(performance.now() - startedAt),
   };
 }
+
+/**
+ * The model is at its next step, in a thread of its own: time to read what it said in the last one. Its steps begin in a
+ * turn after the one in which they are asked for, so that jobs share them.
+ */
+const underWay = (): Promise<void> => new Promise(resolve => setImmediate(() => setImmediate(resolve)));
 
 /** Brings the reader of the answer to where the other worker stood. True when the answer was over there. */
 function restored(said: Answer, resume: ResumePoint, prompt: string, dialect: Dialect): boolean {
