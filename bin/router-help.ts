@@ -31,6 +31,8 @@ Settings of the router:
   AUXOT_JOB_TIMEOUT               deadline of a job, waiting included (5m)
   AUXOT_QUEUE_TIMEOUT             longest wait for a worker (AUXOT_JOB_TIMEOUT)
   AUXOT_MAX_QUEUE                 jobs that may wait (1000)
+  AUXOT_MAX_CONNECTIONS           connections, of callers and workers together (20000)
+  AUXOT_MAX_WORKERS               workers that may be connected (1024)
   AUXOT_MAX_BODY                  longest request body (32MiB)
   AUXOT_STREAM_KEEPALIVE          silence after which a comment is sent on a stream (15s)
   AUXOT_DEAD_WORKER_TIMEOUT       silence after which a worker counts as gone (45s; 0: never)

@@ -116,6 +116,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
   const server = openHttp(
     {
       bodyBytesMax: config.maxBodyBytes,
+      connectionsMax: config.maxConnections,
       callerGraceMs: config.callerGraceMs,
       models: [config.policy.model, ...config.modelAliases],
       modelDetails:
@@ -138,7 +139,7 @@ export async function serveRouter(config: RouterConfig, diagnostics: Diagnostics
       digest: key => createHmac('sha256', config.keyHashes.api).update(key).digest('base64url'),
     },
   );
-  const sockets = openSockets(server, front, diagnostics);
+  const sockets = openSockets(server, front, config.maxWorkers, diagnostics);
   const port = await listen(server, config);
   const sweep = setInterval(() => {
     log

@@ -1,6 +1,9 @@
 /** What happens at the limits of docs/operations.md that no other test reaches, on a real router process. */
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { WebSocket } from 'ws';
 import { bearer, chat, converse, health, untilHealth } from './callers.ts';
 import { type RouterProcess, startRouter, waitUntil } from './processes.ts';
 import { type Script, startWorker } from './scripted-worker.ts';
@@ -52,6 +55,54 @@ test('a job whose log grows above its cap ends, and its worker is told', async (
     () => 'the worker was not told',
   );
   worker.close();
+});
+
+test('above its connections a router serves nobody but those who ask for its health, and says why', async () => {
+  const narrow = await startRouter({ AUXOT_FSYNC: 'no', AUXOT_MAX_CONNECTIONS: '3' });
+  const held: Socket[] = [];
+  try {
+    const ask = (path: string, ms = 2000) => {
+      const head = `GET ${path} HTTP/1.1\r\nhost: a\r\nauthorization: ${bearer.authorization}\r\n\r\n`;
+      return converse(narrow.port, [head], { ms });
+    };
+    for (let n = 0; n < 3; n += 1) {
+      const socket = connect(narrow.port, '127.0.0.1');
+      await once(socket, 'connect');
+      held.push(socket);
+    }
+    const refused = await ask('/v1/models');
+    assert.match(refused.text, /^HTTP\/1.1 503 [\s\S]*retry-after: \d[\s\S]*AUXOT_MAX_CONNECTIONS/);
+    assert.ok(refused.closed);
+    assert.is((await health(narrow.url)).status, 'ok');
+    const [error] = await once(new WebSocket(narrow.wsUrl), 'error');
+    assert.match(String(error), /503/);
+    // One more than the test's own: its clients keep theirs for a while.
+    for (const socket of held.splice(0, 2)) socket.destroy();
+    await waitUntil(
+      async () => (await ask('/v1/models', 200)).text.startsWith('HTTP/1.1 200'),
+      3000,
+      () => 'a connection that ends makes no room',
+    );
+  } finally {
+    for (const socket of held) socket.destroy();
+    await narrow.stop();
+  }
+});
+
+test('a worker more than may be connected is sent away, until one goes', async () => {
+  const narrow = await startRouter({ AUXOT_FSYNC: 'no', AUXOT_MAX_WORKERS: '1' });
+  try {
+    const first = await startWorker(narrow.wsUrl);
+    const second = new WebSocket(narrow.wsUrl);
+    const [code, reason] = await once(second, 'close');
+    assert.is(code, 4429);
+    assert.match(String(reason), /1 workers are connected.*AUXOT_MAX_WORKERS/);
+    first.close();
+    await untilHealth(narrow.url, ({ workers }) => workers === 0, 'the first worker stays');
+    (await startWorker(narrow.wsUrl)).close();
+  } finally {
+    await narrow.stop();
+  }
 });
 
 test.run();

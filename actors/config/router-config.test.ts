@@ -44,6 +44,8 @@ test('with only the two hashes set, a drop-in user gets the known defaults', () 
     jobTimeoutMs: 300_000,
     queueTimeoutMs: 300_000,
     maxQueue: 1000,
+    maxConnections: 20_000,
+    maxWorkers: 1024,
     maxBodyBytes: 33_554_432,
     streamKeepaliveMs: 15_000,
     heartbeatIntervalMs: 15_000,

@@ -63,6 +63,8 @@ export interface RouterConfig {
   readonly jobTimeoutMs: number;
   readonly queueTimeoutMs: number;
   readonly maxQueue: number;
+  readonly maxConnections: number;
+  readonly maxWorkers: number;
   readonly maxBodyBytes: number;
   readonly streamKeepaliveMs: number;
   readonly heartbeatIntervalMs: number;
@@ -110,6 +112,8 @@ export function readRouterConfig(env: Env): RouterConfig {
     jobTimeoutMs,
     queueTimeoutMs: readDurationMs(env, 'AUXOT_QUEUE_TIMEOUT', { fallbackMs: jobTimeoutMs }),
     maxQueue: readInt(env, 'AUXOT_MAX_QUEUE', { fallback: 1000, min: 1, max: 10_000_000 }),
+    maxConnections: readInt(env, 'AUXOT_MAX_CONNECTIONS', { fallback: 20_000, min: 1, max: 10_000_000 }),
+    maxWorkers: readInt(env, 'AUXOT_MAX_WORKERS', { fallback: 1024, min: 1, max: 1_000_000 }),
     maxBodyBytes: readBytes(env, 'AUXOT_MAX_BODY', { fallbackBytes: 2 ** 25, minBytes: 2 ** 10, maxBytes: 2 ** 30 }),
     streamKeepaliveMs: readDurationMs(env, 'AUXOT_STREAM_KEEPALIVE', { fallbackMs: 15_000 }),
     heartbeatIntervalMs: readDurationMs(env, 'AUXOT_HEARTBEAT_INTERVAL', { fallbackMs: 15_000 }),

@@ -19,6 +19,7 @@ import { answerAnthropic } from './anthropic.ts';
 import type { KeyCheck } from './api-key.ts';
 import { BodyRefused } from './body.ts';
 import type { CompletionsPort } from './completions.ts';
+import { capConnections, isSurplus, surplusMessage } from './connections.ts';
 import { allowOrigin } from './cors.ts';
 import { answerJobs } from './jobs.ts';
 import { type McpEdge, openMcp } from './mcp.ts';
@@ -29,6 +30,8 @@ import { answerTools } from './tools-api.ts';
 
 export interface HttpOptions {
   readonly bodyBytesMax: number;
+  /** Connections, the workers' among them. */
+  readonly connectionsMax: number;
   /** Configured model and aliases, first the one that a request without a model gets. */
   readonly models: readonly string[];
   /** What is known of the configured model; {} if nothing is. */
@@ -78,6 +81,10 @@ export function openHttp(
     const { req, res } = exchange;
     if (req.headers.host === undefined && req.httpVersion === '1.1')
       return answerError(exchange, 'invalid_request', 'an HTTP/1.1 request needs a Host header');
+    if (isSurplus(req.socket) && route?.path !== 'health') {
+      res.setHeader('connection', 'close');
+      return answerError(exchange, 'server_overloaded', surplusMessage);
+    }
     if (allowOrigin(req, res, options.corsOrigins)) return;
     if (route === null) return answerError(exchange, 'not_found', 'there is nothing at this path');
     const { family, path } = route;
@@ -162,6 +169,7 @@ export function openHttp(
 
   const limits = { maxHeaderSize: headerBytesMax, connectionsCheckingInterval: 2500, requireHostHeader: false };
   const server = createServer(limits, arrived);
+  capConnections(server, options.connectionsMax);
   // The body is asked for when it is wanted (chat.ts), and other expectations are none of ours.
   server.on('checkContinue', arrived);
   server.on('checkExpectation', arrived);

@@ -9,6 +9,7 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { closeCodes } from '../../protocol/codes.ts';
 import type { Diagnostics } from '../config/diagnostics.ts';
 import type { Front } from '../router/front.ts';
+import { isSurplus, surplusMessage } from './connections.ts';
 import { answerRaw } from './raw-answers.ts';
 import { ignoreUpgrade } from './upgrades.ts';
 
@@ -20,7 +21,12 @@ const messageBytesMax = 64 * 2 ** 20;
 /** How long a peer that was told to go may take to go. */
 const lingerMs = 1000;
 
-export function openSockets(server: Server, front: Front, diagnostics: Diagnostics): { close: () => void } {
+export function openSockets(
+  server: Server,
+  front: Front,
+  workersMax: number,
+  diagnostics: Diagnostics,
+): { close: () => void } {
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: messageBytesMax,
@@ -28,6 +34,7 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
     skipUTF8Validation: true, // bytes that are no UTF-8 become U+FFFD, and cost no connection (PROTOCOL.md §2)
   });
   const strangers = new Map<string, number>();
+  let workers = 0;
 
   server.on('upgrade', (req: IncomingMessage, socket: Duplex, head: Buffer) => {
     if (req.headers.upgrade?.toLowerCase() !== 'websocket') return ignoreUpgrade(server, req, socket, head);
@@ -35,20 +42,29 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
     socket.on('error', () => socket.destroy());
     if (req.url?.split('?', 1)[0] !== '/ws')
       return answerRaw(socket, 404, 'not_found', 'there is no WebSocket here: workers dial /ws');
-    if ((strangers.get(remote) ?? 0) >= strangersMax) return sockets.handleUpgrade(req, socket, head, sendAway);
+    if (isSurplus(req.socket)) return answerRaw(socket, 503, 'server_error', surplusMessage);
+    const refusal = refusalFor(remote);
+    if (refusal !== null) return sockets.handleUpgrade(req, socket, head, webSocket => sendAway(webSocket, refusal));
     sockets.handleUpgrade(req, socket, head, webSocket => welcome(webSocket, req.socket, remote));
   });
   // Without this, an HTTP/1.1 handshake that lacks a header would be refused without an id.
   sockets.on('wsClientError', (error, socket) => answerRaw(socket, 400, 'invalid_request_error', error.message));
 
-  function sendAway(webSocket: WebSocket): void {
+  function refusalFor(remote: string): string | null {
+    if (workers >= workersMax) return `${workersMax} workers are connected, and more may not (AUXOT_MAX_WORKERS)`;
+    if ((strangers.get(remote) ?? 0) < strangersMax) return null;
+    return `${strangersMax} connections from here have not said hello yet`;
+  }
+
+  function sendAway(webSocket: WebSocket, reason: string): void {
     webSocket.on('error', () => webSocket.terminate());
-    webSocket.close(closeCodes.tooManyConnections, `${strangersMax} connections from here have not said hello yet`);
+    webSocket.close(closeCodes.tooManyConnections, reason);
     closeSoon(webSocket);
   }
 
   function welcome(webSocket: WebSocket, socket: Socket, remote: string): void {
     let stranger = true;
+    workers += 1;
     strangers.set(remote, (strangers.get(remote) ?? 0) + 1);
     const known = (): void => {
       if (!stranger) return;
@@ -106,6 +122,7 @@ export function openSockets(server: Server, front: Front, diagnostics: Diagnosti
       diagnostics.warn('a worker broke the WebSocket protocol', { workerId, reason: error.message }),
     );
     webSocket.on('close', code => {
+      workers -= 1;
       known();
       front.workerClosed(workerId, code);
     });
