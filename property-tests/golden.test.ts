@@ -33,6 +33,12 @@ const expected: Record<string, { readonly states: string; readonly text: string;
     attempts: 2,
   },
   '0.1.0-lost-midway': { states: 'queued dispatched generating failed', text: 'Half of', attempts: 1 },
+  '0.1.0-went-on': {
+    states:
+      'queued dispatched generating orphaned dispatched resumed generating dispatched dispatched orphaned dispatched generating completed',
+    text: 'One, two, three.',
+    attempts: 5,
+  },
   '0.1.0-refused-by-worker': { states: 'queued dispatched failed', text: '', attempts: 1 },
   '0.1.0-expired': { states: 'queued dispatched generating expired', text: 'Too slow', attempts: 1 },
   '0.1.0-message-streamed': {
