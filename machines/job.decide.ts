@@ -148,23 +148,25 @@ export interface Assignment {
   readonly modelFile?: string;
 }
 
-export function assignJob(job: Job, { at, workerId, protocol, workerInstance, modelFile }: Assignment): Decision {
+/** What an event says of the worker that the job goes to, under its next number. */
+export const placementOf = (job: Job, { at, workerId, protocol, workerInstance, modelFile }: Assignment) => ({
+  at,
+  attempt: job.state.context.attempt + 1,
+  workerId,
+  protocol,
+  ...(workerInstance === undefined ? {} : { workerInstance }),
+  ...(modelFile === undefined ? {} : { modelFile }),
+});
+
+export function assignJob(job: Job, to: Assignment): Decision {
   if (isOver(job)) return no('over');
   if (job.state.value !== 'queued' && job.state.value !== 'orphaned') return no('not_queued');
   if (job.state.value === 'orphaned') {
     if (!mayHaveStandby(job.state.context)) return no('not_queued');
     // Only version 2 can be told what was said already.
-    if (protocol < 2 && hasSaid(job.output)) return no('not_queued');
+    if (to.protocol < 2 && hasSaid(job.output)) return no('not_queued');
   }
-  return yes({
-    type: 'job.assigned',
-    at,
-    attempt: job.state.context.attempt + 1,
-    workerId,
-    protocol,
-    ...(workerInstance === undefined ? {} : { workerInstance }),
-    ...(modelFile === undefined ? {} : { modelFile }),
-  });
+  return yes({ type: 'job.assigned', ...placementOf(job, to) });
 }
 
 /** The worker says that it is done. Text that it kept for the end (workers that stream nothing) is said first. */

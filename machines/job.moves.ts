@@ -9,16 +9,15 @@
  * M3. A job that cannot be warmed elsewhere stays until its worker leaves, and is orphaned then, as any other.
  */
 import type { JobRequest } from '../protocol/job-events.ts';
-import { type Assignment, type Decision, no, yes } from './job.decide.ts';
+import { type Assignment, type Decision, no, placementOf, yes } from './job.decide.ts';
 import { isOver, type Job } from './job.ts';
 import { requestNow } from './tool-round.ts';
 
 /** Another worker is warm, and has a slot for the job. */
-export function moveJob(job: Job, from: string, { at, ...to }: Assignment): Decision {
+export function moveJob(job: Job, from: string, to: Assignment): Decision {
   if (isOver(job)) return no('over');
-  const { workerId, attempt } = job.state.context;
-  if (workerId !== from || to.workerId === from) return no('not_held');
-  return yes({ type: 'job.moved', at, attempt: attempt + 1, ...to });
+  if (job.state.context.workerId !== from || to.workerId === from) return no('not_held');
+  return yes({ type: 'job.moved', ...placementOf(job, to) });
 }
 
 /** Whether the worker `from` could be relieved of the job (M3). Several answers at once are several prompts. */

@@ -202,10 +202,9 @@ export const JobAdopted = Type.Object({
   instance: Type.String(),
   boot: Type.String(),
 });
-export const JobAssigned = Type.Object({
-  type: Type.Literal('job.assigned'),
-  at: At,
-  /** Counts assignments, from 1. */
+/** At which worker a job is from here on, and under which number. */
+const placement = {
+  /** Counts assignments, moves and resumptions, from 1. */
   attempt: Type.Integer({ minimum: 1 }),
   /** Id of the worker's connection. */
   workerId: Type.String(),
@@ -214,7 +213,8 @@ export const JobAssigned = Type.Object({
   protocol: Type.Integer({ minimum: 1 }),
   /** Hash of the model file (version 2). */
   modelFile: Type.Optional(Type.String()),
-});
+};
+export const JobAssigned = Type.Object({ type: Type.Literal('job.assigned'), at: At, ...placement });
 /** Text said by the model. Pieces that arrived together are one event; `tokens` says how many. */
 export const OutputAppended = Type.Object({
   type: Type.Literal('output.appended'),
@@ -295,15 +295,7 @@ export const JobResumed = Type.Object({
  * Its worker is about to leave, and another one, which has read all that was said, goes on with it under a new attempt
  * number. The former worker has no claim to it any more.
  */
-export const JobMoved = Type.Object({
-  type: Type.Literal('job.moved'),
-  at: At,
-  attempt: Type.Integer({ minimum: 1 }),
-  workerId: Type.String(),
-  workerInstance: Type.Optional(Type.String()),
-  protocol: Type.Integer({ minimum: 1 }),
-  modelFile: Type.Optional(Type.String()),
-});
+export const JobMoved = Type.Object({ type: Type.Literal('job.moved'), at: At, ...placement });
 export const JobCompleted = Type.Object({
   type: Type.Literal('job.completed'),
   at: At,

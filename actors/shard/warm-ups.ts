@@ -126,10 +126,8 @@ export class WarmUps {
       if (!parsed.ok || warmUp.to === null || warmUp.isWarm) continue;
       const { frame } = parsed;
       if (frame.type === 'complete') {
-        const { workerInstance, modelFile, protocol } = warmUp.to;
-        const file = modelFile === undefined ? {} : { modelFile };
-        const to = { at, workerId, protocol, ...(workerInstance === undefined ? {} : { workerInstance }), ...file };
         const { attempt } = warmUp;
+        const to = { ...warmUp.to, at };
         warmUp.isWarm = true;
         this.#out({ kind: 'ackFrames', workerId, jobId: warmingOf(jobId), attempt, seq: frame.seq ?? 0, ended: true });
         this.#jobs.tried(jobId, job => moveJob(job, warmUp.from, to), at);
