@@ -68,6 +68,20 @@ test('AN17: limit and stop sequence are told apart', async () => {
   assert.equal(stopped.content, [{ type: 'text', text: '1, 2, 3' }] as object[]);
 });
 
+test('AN23, G1: a thought ends at its budget, and the answer follows', async () => {
+  const ask = { ...counting, messages: [{ role: 'user' as const, content: 'what is 8 plus 2?' }] };
+  const thoughts: string[] = [];
+  for (const budget_tokens of [100, 6]) {
+    const message = await client.messages.create({ ...ask, thinking: { type: 'enabled', budget_tokens } });
+    const [thought, answer] = message.content;
+    assert.ok(thought?.type === 'thinking' && answer?.type === 'text', JSON.stringify(message));
+    assert.is(message.stop_reason, 'end_turn');
+    thoughts.push(thought.thinking);
+  }
+  const [whole = '', brief = ''] = thoughts;
+  assert.ok(brief !== whole && whole.startsWith(brief), JSON.stringify(thoughts));
+});
+
 test('AN22: a tool that must be called is called, and structured output is valid', async () => {
   const weather = {
     name: 'get_weather',

@@ -179,6 +179,17 @@ try {
     console.log('  ', JSON.stringify(unbroken.result.text));
   }
   tell('of a given form, cut and gone on with', formed, form, startedAt);
+
+  startedAt = performance.now();
+  const thoughts = golden.filter(({ reasoning = '' }) => reasoning !== '');
+  const ended: string[] = [];
+  for (const want of thoughts) {
+    const said = await ask({ ...jobOf(want), thinkingBudget: 6 });
+    const { reasoning = '', text = '' } = said.result ?? {};
+    if (text === '' || reasoning === '' || reasoning === want.reasoning || !want.reasoning?.startsWith(reasoning))
+      ended.push(`${JSON.stringify(want.messages.at(-1))}: ${JSON.stringify([reasoning, text])}`);
+  }
+  tell('thoughts ended behind six tokens', ended, thoughts.length, startedAt);
 } finally {
   await engine.close();
 }

@@ -245,6 +245,10 @@ test('AN23: thinking and effort', () => {
   assert.is(effort({ type: 'adaptive' }, { effort: 'low' }), 'low');
   assert.is(effort({ type: 'enabled', budget_tokens: 1024 }, { effort: 'max' }), 'xhigh');
   assert.is(effort({ type: 'disabled' }, { effort: 'max' }), 'none');
+  const budget = (thinking: object) => requestOf({ thinking })?.thinkingBudget;
+  assert.is(budget({ type: 'enabled', budget_tokens: 2048 }), 2048);
+  assert.is(budget({ type: 'enabled' }), undefined);
+  assert.is(budget({ type: 'disabled', budget_tokens: 2048 }), undefined);
   assert.is(refusal({ thinking: { type: 'sometimes' } }), 'invalid_request thinking.type');
   assert.is(refusal({ output_config: { effort: 'toString' } }), 'invalid_request output_config.effort');
   const hidden = parse({ thinking: { type: 'adaptive', display: 'omitted' } });

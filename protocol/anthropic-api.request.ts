@@ -165,6 +165,7 @@ function readConversation(
       messages: [...lead, ...messages.value],
       ...tools.value,
       reasoningEffort: effort.value,
+      thinkingBudget: given.thinking?.type === 'enabled' ? given.thinking.budget_tokens : undefined,
       responseFormat: format.value,
     }),
   );

@@ -77,6 +77,8 @@ export const JobRequest = Type.Object({
   topLogprobs: Type.Optional(Type.Integer()),
   logitBias: Type.Optional(Type.Record(Type.String(), Type.Number())),
   reasoningEffort: Type.Optional(Type.String()),
+  /** Tokens after which a thought is ended. */
+  thinkingBudget: Type.Optional(Type.Integer({ minimum: 0 })),
   /** A text to go on with, without a chat template; `messages` say the same for workers that only know chats. */
   prompt: Type.Optional(Type.String()),
   /** No text is asked for but vectors of these, texts or their tokens. `messages` is empty then. */

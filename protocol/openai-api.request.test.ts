@@ -170,6 +170,7 @@ test('OA26: what tunes the sampling is passed on', () => {
       repeat_penalty: 1.1,
       logit_bias: { '5': -100 },
       reasoning_effort: 'None',
+      thinking_budget_tokens: 128,
       chat_template_kwargs: { enable_thinking: false },
     }),
     {
@@ -184,6 +185,7 @@ test('OA26: what tunes the sampling is passed on', () => {
       repeatPenalty: 1.1,
       logitBias: { '5': -100 },
       reasoningEffort: 'none',
+      thinkingBudget: 128,
       templateOptions: { enable_thinking: false },
     },
   );

@@ -91,6 +91,7 @@ export const ChatRequest = Type.Object({
     }),
   ),
   reasoning_effort: Optional(Text),
+  thinking_budget_tokens: Optional(Type.Integer({ minimum: -1, maximum: Number.MAX_SAFE_INTEGER })),
   response_format: Optional(
     Type.Object({
       type: Text,
@@ -166,6 +167,8 @@ export function parseChatRequest(
     ...sampling(given),
     responseFormat,
     reasoningEffort: given.reasoning_effort?.toLowerCase(),
+    // -1 is how llama-server, whose field it is, says that there is none.
+    thinkingBudget: given.thinking_budget_tokens === -1 ? undefined : given.thinking_budget_tokens,
     templateOptions: given.chat_template_kwargs,
   });
   const answer = defined<AnswerShape>({

@@ -33,6 +33,7 @@ const everything: JobRequest = {
   topLogprobs: 3,
   logitBias: { '5': -100 },
   reasoningEffort: 'low',
+  thinkingBudget: 128,
   templateOptions: { enable_thinking: false },
 };
 
@@ -82,6 +83,7 @@ test('a version 2 worker gets everything that was asked, and the attempt', () =>
     logprobs: true,
     top_logprobs: 3,
     n: 2,
+    thinking_budget_tokens: 128,
     template_options: { enable_thinking: false },
   });
   assert.equal(parseRouterFrame(serialiseFrame(frame)), { ok: true, frame });

@@ -67,6 +67,7 @@ function beyondVersion1(attempt: number, request: JobRequest): Partial<OrUndefin
     logprobs: request.logprobs,
     top_logprobs: request.topLogprobs,
     n: request.choices,
+    thinking_budget_tokens: request.thinkingBudget,
     template_options: request.templateOptions,
     prompt: request.prompt,
     embed: request.embed,

@@ -142,6 +142,8 @@ export const Job = Type.Object({
   logprobs: Optional(Flag),
   top_logprobs: Optional(Int),
   n: Optional(Int),
+  /** Tokens after which a thought is ended, and the answer goes on behind it. */
+  thinking_budget_tokens: Optional(Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER })),
   /** Variables for the model's chat template. */
   template_options: Optional(OpenMap),
   /** Go on with this text as it is, without a chat template; `messages` say the same for a worker that cannot. */

@@ -76,7 +76,7 @@ export const claude: CliDriver = {
     args.push('--system-prompt-file', secretFile(place.temp, 'system.txt', system));
     const session = writeSession(job, toolPrefix);
     if (session !== null) args.push('--resume', session);
-    const budget = thinkingTokens[job.effort ?? ''];
+    const budget = job.thinkingBudget ?? thinkingTokens[job.effort ?? ''];
     return {
       args,
       env: {

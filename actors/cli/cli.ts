@@ -28,6 +28,8 @@ export interface CliJob {
   /** The program's own tools that the policy allows. */
   readonly builtins: readonly string[];
   readonly effort: string | undefined;
+  /** Tokens after which a thought is ended. */
+  readonly thinkingBudget: number | undefined;
   readonly maxTokens: number | undefined;
   readonly place: Place;
   /** Where the program finds the caller's tools by MCP; null when there are none. */

@@ -62,6 +62,7 @@ const inPlace = (run: (job: CliJob) => void, more: Partial<CliJob> = {}): void =
       tools: [],
       builtins: [],
       effort: undefined,
+      thinkingBudget: undefined,
       maxTokens: undefined,
       place: places.open(),
       toolServer: null,
@@ -97,6 +98,7 @@ test('C19, C20: effort and length are passed on, and its prompt cache is left al
       const { env } = claude.launch(job);
       assert.is(env.MAX_THINKING_TOKENS, '24000');
       assert.is(env.CLAUDE_CODE_MAX_OUTPUT_TOKENS, '500');
+      assert.is(claude.launch({ ...job, thinkingBudget: 2048 }).env?.MAX_THINKING_TOKENS, '2048');
       assert.not('DISABLE_PROMPT_CACHING' in env);
     },
     { effort: 'high', maxTokens: 500 },

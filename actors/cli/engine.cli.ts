@@ -90,6 +90,7 @@ export function cliEngine(options: CliEngineOptions): Engine {
       tools,
       builtins: options.builtins,
       effort: job.reasoningEffort,
+      thinkingBudget: job.thinkingBudget,
       maxTokens: job.maxTokens,
       place: at,
       toolServer: offer,

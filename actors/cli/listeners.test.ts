@@ -27,6 +27,7 @@ const jobOf = (messages: readonly object[], more: Partial<CliJob> = {}): CliJob 
   tools: [weather],
   builtins: [],
   effort: undefined,
+  thinkingBudget: undefined,
   maxTokens: undefined,
   place,
   toolServer: null,

@@ -39,6 +39,8 @@ export interface Answer {
   restoreText(written: string, reasoningTokens: number): boolean;
   /** Takes the next token; true when the answer is over because of what it said. */
   push(token: number, chance?: TokenLogprob): boolean;
+  /** The same of tokens that are one step, and never given out in parts. */
+  pushTogether(tokens: readonly number[]): boolean;
   /** The same of tokens whose text is known already, and whole. */
   pushText(tokens: readonly number[], said: string, chance?: TokenLogprob): boolean;
   /** The answer is over: gives out what was held back. `ended` says why, as far as the sampler knows. */
@@ -48,6 +50,8 @@ export interface Answer {
   /** What the model wrote as a call and nobody can read: such an answer is over, and no answer. */
   readonly brokenCall: string | null;
   readonly reasoningTokens: number;
+  /** A thought is under way. */
+  readonly inThought: boolean;
 }
 
 /** Longest time that tokens may go ungiven. */
@@ -188,6 +192,11 @@ export function answer(options: AnswerOptions): Answer {
       proveAdvance();
       return over;
     },
+    pushTogether(tokens) {
+      ids.push(...tokens);
+      for (const token of tokens) hear(token);
+      return over;
+    },
     pushText(tokens, said, chance) {
       ids.push(...tokens);
       if (chance !== undefined) chances.push(chance);
@@ -220,6 +229,9 @@ export function answer(options: AnswerOptions): Answer {
     },
     get reasoningTokens() {
       return reasoningTokens;
+    },
+    get inThought() {
+      return !over && parser.inThought;
     },
   };
 }

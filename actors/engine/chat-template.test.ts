@@ -52,6 +52,8 @@ test('any other effort switches it on, as a level and as a budget where the temp
   assert.is(render(all, 'high'), 'true true true high 16384');
   assert.is(render(all, 'minimal'), 'true true true low 512');
   assert.is(render('{{ thinking_budget }}', 'none'), '0');
+  const told = { messages: [user('Hi')], reasoningEffort: 'high', thinkingBudget: 2048 };
+  assert.is(template('{{ thinking_budget }}').render(told), '2048');
   assert.is(render('{{ thinking_budget is defined }}{{ enable_thinking is defined }}'), 'falsefalse');
 });
 

@@ -15,7 +15,7 @@ type Message = Readonly<Record<string, unknown>>;
 type Tool = Readonly<Record<string, unknown>>;
 
 export interface ChatTemplate {
-  render(job: Pick<EngineJob, 'messages' | 'tools' | 'templateOptions' | 'reasoningEffort'>): string;
+  render(job: Pick<EngineJob, 'messages' | 'tools' | 'templateOptions' | 'reasoningEffort' | 'thinkingBudget'>): string;
 }
 
 /** What a model without a template of its own gets: the most common format. */
@@ -42,11 +42,12 @@ export function chatTemplate({
   const hasBudget = text.includes('thinking_budget');
 
   return {
-    render({ messages, tools = [], templateOptions = {}, reasoningEffort }) {
+    render({ messages, tools = [], templateOptions = {}, reasoningEffort, thinkingBudget }) {
       if (messages.length === 0) throw new EngineError('invalid_request', 'a job needs at least one message');
       const given = messages.map((message, index) => plainMessage(message, index, wantsObjects));
       const plain = toldInWords(given, tools, knows);
-      const options = { ...thinkingOptions(reasoningEffort, hasBudget), ...templateOptions };
+      const told = hasBudget && thinkingBudget !== undefined ? { thinking_budget: thinkingBudget } : {};
+      const options = { ...thinkingOptions(reasoningEffort, hasBudget), ...told, ...templateOptions };
       const attempts: (readonly [readonly Message[], readonly Tool[]])[] = [
         [plain, tools],
         [plain, tools.map(typedTool)],

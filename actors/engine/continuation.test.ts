@@ -101,6 +101,7 @@ const asCity = {
   messages: [{ role: 'user', content: 'Which city?' }],
   responseFormat: { type: 'json_schema', json_schema: { name: 'c', schema: { ...city, required: ['city', 'hot'] } } },
 };
+const brief = { messages: jobOf('thinking').messages, thinkingBudget: 6 };
 const forced = { toolChoice: 'required' };
 
 const step = process.env.EVERY_TOKEN === '1' ? 1 : 11;
@@ -108,6 +109,8 @@ const step = process.env.EVERY_TOKEN === '1' ? 1 : 11;
 for (const [what, job] of [
   ['a story', jobOf('story')],
   ['a thought', jobOf('thinking')],
+  ['a thought that is ended at its budget', jobOf('thinking', { thinkingBudget: 6 })],
+  ['JSON of a schema behind a thought that is ended', jobOf('thinking', { ...asCity, ...brief })],
   ['a tool call being written', jobOf('tool call')],
   ['JSON', jobOf('json')],
   ['JSON of a schema', jobOf('json', asCity)],

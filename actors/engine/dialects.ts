@@ -129,5 +129,8 @@ export const startsInThought = (prompt: string, { thought: [open] }: Dialect): b
 /** Some templates open a thought whatever they are asked: for a job that wants none, it is over before it begins. */
 export function closedThought(prompt: string, job: Pick<EngineJob, 'reasoningEffort'>, dialect: Dialect): string {
   const isUnwanted = job.reasoningEffort?.toLowerCase() === 'none' && startsInThought(prompt, dialect);
-  return isUnwanted ? `${prompt.trimEnd()}\n\n${dialect.thought[1]}${dialect.calls.afterThought || '\n\n'}` : prompt;
+  return isUnwanted ? `${prompt.trimEnd()}\n\n${thoughtEnd(dialect)}` : prompt;
 }
+
+/** What ends a thought, up to where the model goes on with its answer. */
+export const thoughtEnd = ({ thought: [, close], calls }: Dialect): string => close + (calls.afterThought || '\n\n');

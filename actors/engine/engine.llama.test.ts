@@ -269,6 +269,24 @@ test('models think unless they are told not to: effort none leaves the thought o
   assert.is(silent.reasoning, '');
 });
 
+test('a thought ends at its budget, and the answer follows; a budget that is not spent changes nothing (G1)', async () => {
+  const job = { messages: user('what is 8 plus 2?'), templateOptions: { enable_thinking: true }, temperature: 0 };
+  const whole = await ask(job);
+  const brief = await ask({ ...job, thinkingBudget: 6 });
+  assert.ok(brief.reasoning !== '' && brief.reasoning !== whole.reasoning, brief.reasoning);
+  assert.ok(whole.reasoning.startsWith(brief.reasoning), brief.reasoning);
+  assert.ok(brief.result.usage.reasoning >= 6 && brief.result.usage.reasoning < whole.result.usage.reasoning);
+  assert.not.match(brief.text, /think/);
+  assert.ok(brief.text !== '' && brief.result.finishReason === 'stop', brief.text);
+  const none = await ask({ ...job, thinkingBudget: 0 });
+  assert.is(none.reasoning, '');
+  assert.ok(none.text !== '');
+  const ample = await ask({ ...job, thinkingBudget: 500 });
+  assert.equal([ample.ids, ample.text, ample.reasoning], [whole.ids, whole.text, whole.reasoning]);
+  const short = await ask({ ...job, thinkingBudget: 6, maxTokens: 8 });
+  assert.equal([short.result.finishReason, short.result.usage.output], ['length', 8]);
+});
+
 test('a prompt that does not fit is refused with the numbers (G12)', async () => {
   const error = await refusal(ask({ messages: user('the moon is green '.repeat(800)), temperature: 0 }));
   assert.is(error.code, 'context_length_exceeded');

@@ -192,6 +192,18 @@ test('a connection that breaks in the middle is made again, and the answer goes 
   assert.equal(states, ['ready']);
 });
 
+test('a thought is ended at its budget, and the answer follows (G1)', async () => {
+  const { engine, server } = await running({ answer: '<think>abcdefgh</think>\n\nYes.' });
+  // The end of its mark counts as well.
+  const { result } = await ask(engine, { ...hello, thinkingBudget: '>abc'.length }, ({ ids }) => {
+    // Behind a thought that is over the model says something else.
+    if (ids.length > 0) server.levers.answer = '<think>abc</think>\n\nNo.';
+  });
+  assert.equal([result.reasoning, result.text, result.finishReason], ['abc', 'No.', 'stop']);
+  assert.is(server.asked.length, 2);
+  assert.is(result.usage.output, Buffer.byteLength(server.levers.answer) + 1);
+});
+
 test('an event that is no JSON is as a broken connection', async () => {
   const { engine } = await running({ malformed: true });
   assert.is((await ask(engine)).text, whole);

@@ -138,6 +138,8 @@ export interface EngineJob extends Sampling {
   readonly topLogprobs?: number | undefined;
   readonly maxTokens?: number | undefined;
   readonly reasoningEffort?: string | undefined;
+  /** Tokens after which a thought is ended. */
+  readonly thinkingBudget?: number | undefined;
   /** Variables for the chat template, e.g. `enable_thinking`. */
   readonly templateOptions?: Readonly<Record<string, unknown>> | undefined;
   /** For a model that paints: `size` (`512x512`) and `steps`. */

@@ -4,10 +4,10 @@
 import type { LlamaContextSequence, LlamaModel, Token } from 'node-llama-cpp';
 import type { Answer } from './answer.ts';
 import { seedAfter, writtenSoFar } from './continuation.ts';
-import { type Dialect, startsInThought } from './dialects.ts';
+import { type Dialect, startsInThought, thoughtEnd } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
-import { jobAnswer, unreadable } from './job-answer.ts';
+import { jobAnswer, thoughtIsSpent, unreadable } from './job-answer.ts';
 import { evaluatePrompt } from './prompt.ts';
 import { penaltyTokens, samplingOptions, temperatureOf } from './sampling.ts';
 import { tokenChance } from './token-chances.ts';
@@ -64,7 +64,21 @@ export async function runJob(
   // Without them, `probabilities` is not there: the library's type follows what it is asked for.
   const metadata = { probabilities: job.logprobs === true } as { probabilities: true };
   const chances = { temperature: temperatureOf(job), top: job.topLogprobs ?? 0 };
-  const iterator = sequence.evaluateWithMetadata(evaluated.rest, metadata, {
+  /** Ends a thought that is spent, if there is room behind it: once, for a model that begins another has its reasons. */
+  let mayEnd = job.thinkingBudget !== undefined;
+  const endThought = (): Token[] => {
+    if (!mayEnd || !thoughtIsSpent(job, said)) return [];
+    mayEnd = false;
+    const ending = model.tokenize(thoughtEnd(dialect), true);
+    const room = Math.min(limit - output, sequence.contextSize - promptLength - sampled.length);
+    if (ending.length >= room - 1) return [];
+    guide?.hear(ending);
+    said.pushTogether(ending);
+    sampled.push(...ending);
+    output += ending.length;
+    return ending;
+  };
+  const iterator = sequence.evaluateWithMetadata([...evaluated.rest, ...endThought()], metadata, {
     ...sampling,
     ...(guide === null ? {} : { grammarEvaluationState: guide.state }),
     yieldEogToken: true,
@@ -88,7 +102,8 @@ export async function runJob(
       // The token just sampled takes a place of its own when the next one is asked for.
       const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
       const isLast = output >= limit || full;
-      if (!isLast) {
+      const mayEndNow = mayEnd && thoughtIsSpent(job, said, 1);
+      if (!isLast && !mayEndNow) {
         next = iterator.next();
         // Told when it is awaited, unless the answer has ended by then.
         next.catch(() => undefined);
@@ -101,6 +116,7 @@ export async function runJob(
         contextFull = full && output < limit;
         break;
       }
+      if (mayEndNow) next = iterator.next([token, ...endThought()]);
     }
   } finally {
     await iterator.return();

@@ -29,6 +29,10 @@ export function jobAnswer(
   });
 }
 
+/** Whether the thought that is under way has had, with `more` further tokens, all that the job allows. */
+export const thoughtIsSpent = ({ thinkingBudget }: EngineJob, said: Answer, more = 0): boolean =>
+  thinkingBudget !== undefined && said.inThought && said.reasoningTokens + more >= thinkingBudget;
+
 const excerptCharsMax = 200;
 
 /** Half a call would do something that was not meant, and its marks as text would be no answer. */

@@ -10,9 +10,9 @@
  */
 import { answerGrammar } from '../../protocol/answer-grammar.ts';
 import { formToGoOnIn, seedAfter, writtenSoFar } from './continuation.ts';
-import { closedThought, type Dialect, startsInThought } from './dialects.ts';
+import { closedThought, type Dialect, startsInThought, thoughtEnd } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
-import { jobAnswer, unreadable } from './job-answer.ts';
+import { jobAnswer, thoughtIsSpent, unreadable } from './job-answer.ts';
 import { type Chunk, chunkOf } from './server-chunk.ts';
 import { detokenize, type ServerFacts, tokenize } from './server-facts.ts';
 import { type ServerHttp, ServerTrouble } from './server-http.ts';
@@ -85,7 +85,22 @@ export async function runServerJob(
   let end: Ended = overAlready ? 'stop' : output >= limit || isFull ? 'length' : null;
   let contextFull = isFull && end === 'length' && output < limit;
 
+  /** Whether a thought that is spent is ended: once, for a model that begins another has its reasons. */
+  let mayEnd = job.thinkingBudget !== undefined;
+  const endThought = async (): Promise<void> => {
+    mayEnd = false;
+    const ending = thoughtEnd(dialect);
+    const tokens = await tokenize(http, ending, false, hooks.signal);
+    const room = Math.min(limit - output, facts.contextSize - promptLength - (ids?.length ?? output));
+    if (tokens.length >= room - 1) return;
+    said.pushText(tokens, ending);
+    written += ending;
+    ids = ids === null ? null : [...ids, ...tokens];
+    output += tokens.length;
+  };
+
   for (let drops = 0; end === null; ) {
+    if (mayEnd && thoughtIsSpent(job, said)) await endThought();
     if (grammar !== null && written !== '' && !facts.continuesForms)
       throw new EngineError('internal_error', 'this llama-server is too old to go on with an answer of a given form');
     const before = ids?.length ?? 0;
@@ -135,12 +150,11 @@ export async function runServerJob(
         }
         const missing = chunk.predicted - told - chunk.tokens.length;
         const tokens = missing <= 0 ? chunk.tokens : await tokensOf(http, chunk, missing, hooks.signal);
-        if (take(chunk, tokens)) {
-          end = 'stop';
-          break;
-        }
+        if (take(chunk, tokens)) end = 'stop';
+        if (end !== null || (mayEnd && thoughtIsSpent(job, said))) break;
       }
-      if (end === null) throw new ServerTrouble(null, 'the connection ended in the middle of an answer');
+      if (end === null && !(mayEnd && thoughtIsSpent(job, said)))
+        throw new ServerTrouble(null, 'the connection ended in the middle of an answer');
     } catch (error) {
       hooks.signal.throwIfAborted();
       if (!(error instanceof ServerTrouble)) throw error;

@@ -18,6 +18,7 @@ export function engineJob(frame: JobFrame): EngineJob {
     topLogprobs: frame.top_logprobs,
     maxTokens: frame.max_tokens,
     reasoningEffort: frame.reasoning_effort,
+    thinkingBudget: frame.thinking_budget_tokens,
     templateOptions: frame.template_options,
     image: imageOf(frame.data),
     temperature: frame.temperature,
