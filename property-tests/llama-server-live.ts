@@ -33,6 +33,7 @@ const engine = serverEngine({
   slots,
   threads: 1,
   gpuLayers: 0,
+  joinMs: 0, // so that an answer may be cut behind each token
   onState: () => undefined,
   onLoading: () => undefined,
   onTrouble: message => console.log('trouble:', message),

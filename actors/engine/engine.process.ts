@@ -7,7 +7,7 @@
 import type { EngineFailure, FromEngineProcess, ToEngineProcess } from './engine.messages.ts';
 import { EngineError, type EngineJob, type EngineOptions, joinMsDefault } from './engine.ts';
 import type { Bytes } from './fit.ts';
-import { joinedNews } from './joined-news.ts';
+import { joinedNews, processClock } from './joined-news.ts';
 import { type LoadedModel, loadModel } from './llama-model.ts';
 
 /** A load is told of in steps of this share: a callback a tensor would flood the channel. */
@@ -24,14 +24,9 @@ function send(message: FromEngineProcess): void {
 let joinMs = joinMsDefault;
 
 const tell = joinedNews({
+  ...processClock,
   send: news => send({ type: 'news', news }),
   gapMs: () => joinMs,
-  now: () => performance.now(),
-  soon: setImmediate,
-  after(ms, then) {
-    const timer = setTimeout(then, ms);
-    return () => clearTimeout(timer);
-  },
 });
 
 async function load(options: EngineOptions, failed: Bytes | null): Promise<void> {

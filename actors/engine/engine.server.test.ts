@@ -50,6 +50,7 @@ function engineOn(server: ServerChoice, options: Partial<EngineOptions> = {}): W
     slots: 2,
     threads: null,
     gpuLayers: null,
+    joinMs: 0, // so that what comes behind each token can be told
     ...options,
     onState: state => world.states.push(state),
     onLoading: share => world.loading.push(share),
@@ -202,6 +203,16 @@ test('a thought is ended at its budget, and the answer follows (G1)', async () =
   assert.equal([result.reasoning, result.text, result.finishReason], ['abc', 'No.', 'stop']);
   assert.is(server.asked.length, 2);
   assert.is(result.usage.output, Buffer.byteLength(server.levers.answer) + 1);
+});
+
+test('tokens that come quicker than anybody reads go together (G26)', async () => {
+  const answer = 'abcdefgh '.repeat(60);
+  const { url } = await fake({ answer });
+  const { engine } = engineOn({ kind: 'running', url, apiKey: null }, { joinMs: 10 });
+  await engine.load();
+  const { text, ids, pieces, result } = await ask(engine);
+  assert.equal([text, result.text, ids.length], [answer, answer, answer.length]);
+  assert.ok(pieces.length < answer.length / 5, `${pieces.length} pieces`);
 });
 
 test('an event that is no JSON is as a broken connection', async () => {

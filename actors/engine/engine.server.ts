@@ -24,7 +24,9 @@ import {
   type EngineResult,
   type EngineState,
   type GenerateHooks,
+  joinMsDefault,
 } from './engine.ts';
+import { withJoinedNews } from './joined-hooks.ts';
 import { readModelFile } from './model-file.ts';
 import { restarts } from './restarts.ts';
 import { embedOnServer } from './server-embed.ts';
@@ -304,7 +306,9 @@ export function serverEngine({
     async generate(job, hooks) {
       const signal = AbortSignal.any([hooks.signal, closing.signal]);
       try {
-        return await generate(job, { ...hooks, signal });
+        return await withJoinedNews({ ...hooks, signal }, options.joinMs ?? joinMsDefault, heard =>
+          generate(job, heard),
+        );
       } catch (error) {
         if (signal.aborted) throw new EngineError('cancelled', 'the job was cancelled');
         throw failure(error);

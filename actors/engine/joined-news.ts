@@ -1,5 +1,5 @@
 /**
- * What the engine's process has to say, in as few messages as nobody notices: every message is paid for again by the
+ * What an engine has to say, in as few messages as nobody notices: every message is paid for again by the
  * worker, the socket, the log and the caller, and a small model writes thousands of tokens a second.
  *
  * N1. Nothing is lost, doubled or moved: each job's news come in its order, and its pieces joined say what they said.
@@ -20,6 +20,16 @@ export interface JoinedNewsOptions {
   /** Returns how it is called off. */
   readonly after: (ms: number, then: () => void) => () => void;
 }
+
+/** The clock of this process. */
+export const processClock: Pick<JoinedNewsOptions, 'now' | 'soon' | 'after'> = {
+  now: () => performance.now(),
+  soon: setImmediate,
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+};
 
 export function joinedNews({ send, gapMs, now, soon, after }: JoinedNewsOptions): (item: JobNews) => void {
   let waiting: JobNews[] = [];
