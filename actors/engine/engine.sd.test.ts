@@ -58,9 +58,9 @@ test.after(async () => {
 
 const user = (content: unknown) => [{ role: 'user', content }];
 
-async function paint(job: EngineJob) {
+async function paint(job: EngineJob, by = engine) {
   const pieces: string[] = [];
-  const result = await engine.generate(job, {
+  const result = await by.generate(job, {
     signal: new AbortController().signal,
     onProgress: () => undefined,
     onToolCall: () => undefined,
@@ -114,7 +114,21 @@ test('what cannot be painted is refused by name', async () => {
   }
 });
 
+test('a program that every image ends rests, and takes none until then (G9)', async () => {
+  const endAt = Date.now() + 30_000;
+  const another = engineOn('m.gguf');
+  await another.load();
+  while (another.state !== 'broken') {
+    if (Date.now() > endAt) throw new Error(`it does not rest: ${another.state}`);
+    if (another.state === 'ready') await refusal(paint({ messages: user('end') }, another));
+    await new Promise(resolve => setTimeout(resolve, 20));
+  }
+  assert.is((await refusal(paint({ messages: user('a') }, another))).code, 'engine_unavailable');
+  await another.close();
+});
+
 test('a program that ends under an image is started again; one that cannot load says why', async () => {
+  troubles.length = 0;
   assert.is((await refusal(paint({ messages: user('end') }))).code, 'engine_crashed');
   const endAt = Date.now() + 20_000;
   while (troubles.length === 0 || engine.state !== 'ready') {

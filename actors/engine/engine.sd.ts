@@ -19,6 +19,7 @@ import {
   type EngineState,
   type GenerateHooks,
 } from './engine.ts';
+import { restarts } from './restarts.ts';
 import { type ServerHttp, ServerTrouble, serverHttp } from './server-http.ts';
 import { freePort, type Program, startProgram } from './server-program.ts';
 
@@ -55,8 +56,6 @@ const pollMs = 250;
 const loadMsMax = 30 * 60_000;
 const paintMsMax = 30 * 60_000;
 const waitersMax = 64;
-const restartMsMin = 250;
-const restartMsMax = 30_000;
 /** A long text goes out in pieces. */
 const pieceChars = 128 * 1024;
 
@@ -66,6 +65,7 @@ export function sdEngine({ path, modelPath, files, onState, onTrouble, onLog, ..
   let http: ServerHttp | null = null;
   let program: Program | null = null;
   let waiting = 0;
+  const nextRestart = restarts(true);
   let last: Promise<unknown> = Promise.resolve();
   let returning: Promise<void> = Promise.resolve();
   const closing = new AbortController();
@@ -104,11 +104,10 @@ export function sdEngine({ path, modelPath, files, onState, onTrouble, onLog, ..
   };
 
   const comeBack = async (why: string): Promise<void> => {
-    enter('restarting');
-    let reason = why;
-    for (let attempt = 1; !closing.signal.aborted; attempt += 1) {
-      const waitMs = Math.min(restartMsMax, restartMsMin * 2 ** attempt);
-      onTrouble(`sd-server ended (${reason}); it starts again in ${waitMs} ms`);
+    for (let reason = why; !closing.signal.aborted; ) {
+      const { waitMs, rests } = nextRestart();
+      enter(rests ? 'broken' : 'restarting');
+      onTrouble(`sd-server ended (${reason}); it starts again in ${Math.round(waitMs)} ms`);
       try {
         await sleep(waitMs, undefined, { signal: closing.signal });
         await bringUp();
