@@ -184,7 +184,8 @@ function capabilityList(text: string | undefined): string[] {
   for (const word of words)
     if (!capabilities.some(known => known === word)) {
       const near = nearest(word, capabilities)[0]?.word ?? '';
-      throw new UsageError(`auxot-router models: no capability ${JSON.stringify(word)}. Did you mean ${near}?`);
+      const why = `Did you mean ${near}? There are ${capabilities.join(', ')}.`;
+      throw new UsageError(`auxot-router models: no capability ${JSON.stringify(word)}. ${why}`);
     }
   return words;
 }
