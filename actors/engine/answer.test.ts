@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type AnswerOptions, answer } from './answer.ts';
 import type { Piece } from './engine.ts';
+import { thoughtIsSpent } from './job-answer.ts';
 
 /** Tokens are numbered words of a list; the world notes what comes out. */
 function world(words: readonly string[], options: Partial<AnswerOptions> = {}) {
@@ -46,6 +47,45 @@ test('the ids of all pieces are the tokens, and each piece carries those since t
     { kind: 'text', text: ' <tool two', ids: [1, 2] },
     { kind: 'text', text: '!', ids: [3] },
   ]);
+});
+
+test('a thought is ended between its words: not in a character, nor in a tag, and only while it lasts (G1)', () => {
+  // The bytes of an é come one by one.
+  const bytes: Readonly<Record<number, number>> = { 2: 0xc3, 3: 0xa9 };
+  const words = ['<think>', 'Hm', '', '', ' </thi', 'rd>', '</think>', 'Yes.'];
+  const detokenize = (tokens: number[]): string =>
+    Buffer.concat(
+      tokens.map(token => {
+        const byte = bytes[token];
+        return byte === undefined ? Buffer.from(words[token] ?? '') : Buffer.from([byte]);
+      }),
+    ).toString();
+  const { said } = world(words, { detokenize });
+  const spent = words.map((_, token) => {
+    said.push(token);
+    return thoughtIsSpent({ messages: [], thinkingBudget: 2 }, said);
+  });
+  assert.equal(spent, [false, true, false, true, false, true, false, false]);
+  assert.is(said.finish('stop').reasoning, 'Hmé </third>');
+});
+
+test('tokens that stand together are never given out in parts, however slow the model', () => {
+  let at = 0;
+  const now = () => (at += 1000);
+  const w = world(['<think>', 'Hm', '</think>', '\n\n', 'Yes.'], { now });
+  w.said.push(0);
+  w.said.push(1);
+  w.said.pushTogether([2, 3]);
+  w.said.push(4);
+  w.said.finish('stop');
+  assert.equal(
+    w.pieces.map(({ kind, text, ids }) => [kind, text, ids.join()]),
+    [
+      ['reasoning', '', '0'],
+      ['reasoning', 'Hm', '1'],
+      ['text', 'Yes.', '2,3,4'],
+    ],
+  );
 });
 
 test('a call is told as it is written, and its id stays when it moves', () => {

@@ -52,6 +52,8 @@ export interface Answer {
   readonly reasoningTokens: number;
   /** A thought is under way. */
   readonly inThought: boolean;
+  /** No character and no tag is under way. */
+  readonly isWhole: boolean;
 }
 
 /** Longest time that tokens may go ungiven. */
@@ -229,6 +231,9 @@ export function answer(options: AnswerOptions): Answer {
     },
     get reasoningTokens() {
       return reasoningTokens;
+    },
+    get isWhole() {
+      return characters.isWhole && parser.isWhole;
     },
     get inThought() {
       return !over && parser.inThought;

@@ -7,7 +7,7 @@ import { seedAfter, writtenSoFar } from './continuation.ts';
 import { type Dialect, startsInThought, thoughtEnd } from './dialects.ts';
 import { EngineError, type EngineJob, type EngineResult, type GenerateHooks, type ResumePoint } from './engine.ts';
 import type { Guide } from './guide.ts';
-import { jobAnswer, thoughtIsSpent, unreadable } from './job-answer.ts';
+import { jobAnswer, thoughtIsSpent, thoughtMayBeSpent, unreadable } from './job-answer.ts';
 import { evaluatePrompt } from './prompt.ts';
 import { penaltyTokens, samplingOptions, temperatureOf } from './sampling.ts';
 import { tokenChance } from './token-chances.ts';
@@ -102,7 +102,7 @@ export async function runJob(
       // The token just sampled takes a place of its own when the next one is asked for.
       const full = sequence.nextTokenIndex >= sequence.contextSize - 1;
       const isLast = output >= limit || full;
-      const mayEndNow = mayEnd && thoughtIsSpent(job, said, 1);
+      const mayEndNow = mayEnd && thoughtMayBeSpent(job, said);
       if (!isLast && !mayEndNow) {
         next = iterator.next();
         // Told when it is awaited, unless the answer has ended by then.

@@ -29,9 +29,13 @@ export function jobAnswer(
   });
 }
 
-/** Whether the thought that is under way has had, with `more` further tokens, all that the job allows. */
-export const thoughtIsSpent = ({ thinkingBudget }: EngineJob, said: Answer, more = 0): boolean =>
-  thinkingBudget !== undefined && said.inThought && said.reasoningTokens + more >= thinkingBudget;
+/** Whether the thought that is under way has had all the tokens that the job allows, and can be ended here. */
+export const thoughtIsSpent = ({ thinkingBudget }: EngineJob, said: Answer): boolean =>
+  thinkingBudget !== undefined && said.inThought && said.reasoningTokens >= thinkingBudget && said.isWhole;
+
+/** Whether it may be so when one more token is heard. */
+export const thoughtMayBeSpent = ({ thinkingBudget }: EngineJob, said: Answer): boolean =>
+  thinkingBudget !== undefined && said.inThought && said.reasoningTokens + 1 >= thinkingBudget;
 
 const excerptCharsMax = 200;
 

@@ -149,6 +149,9 @@ export function harmonyParser(
       }
       return run(true, cut);
     },
+    get isWhole() {
+      return held === '' && (phase !== 'common' || common.isWhole);
+    },
     get inThought() {
       return phase === 'thought' || (phase === 'common' && common.inThought);
     },

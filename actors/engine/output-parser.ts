@@ -43,6 +43,8 @@ export interface OutputParser {
   /** `cut`: the answer did not end by itself. A call that is open then ends as it is. */
   finish(cut?: boolean): Output[];
   readonly inThought: boolean;
+  /** Nothing is held back that may be the beginning of a tag. */
+  readonly isWhole: boolean;
 }
 
 export interface OutputParserOptions {
@@ -303,6 +305,9 @@ function channelless({
       if (cut && phase === 'call') cutCall();
       if (cut && phase === 'answer') cutMark();
       return run(true);
+    },
+    get isWhole() {
+      return held.trim() === '';
     },
     get inThought() {
       return phase === 'thought';

@@ -16,6 +16,8 @@ export interface TokenText {
   push(token: number): string;
   /** What was held back, at the end. */
   flush(): string;
+  /** No character is under way. */
+  readonly isWhole: boolean;
 }
 
 export function tokenText(detokenize: (tokens: number[], last: number[]) => string): TokenText {
@@ -44,5 +46,8 @@ export function tokenText(detokenize: (tokens: number[], last: number[]) => stri
       return out;
     },
     flush: () => (pending.length === 0 ? '' : settle(detokenize(pending, last))),
+    get isWhole() {
+      return pending.length === 0;
+    },
   };
 }
