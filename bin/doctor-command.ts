@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { request } from 'undici';
 import { parseFlags } from '../actors/config/flags.ts';
 import { readWorkerConfig, type WorkerConfig, workerFlags } from '../actors/config/worker-config.ts';
 import type { Engine } from '../actors/engine/engine.ts';
@@ -59,12 +60,13 @@ export async function doctorCommand(args: readonly string[], openCli: OpenCli): 
 
 async function askHealth(url: string): Promise<Health> {
   const askedAt = Date.now();
-  const answer = await fetch(url, { signal: AbortSignal.timeout(healthMsMax) });
-  await answer.arrayBuffer();
+  // `fetch` would refuse the ports that browsers refuse, where a router may well listen.
+  const answer = await request(url, { signal: AbortSignal.timeout(healthMsMax) });
+  await answer.body.dump();
   const answeredAt = Date.now();
-  const theirs = Date.parse(answer.headers.get('date') ?? '');
+  const theirs = Date.parse(String(answer.headers.date ?? ''));
   const dates = Number.isNaN(theirs) ? null : { theirs, ours: (askedAt + answeredAt) / 2 };
-  return { status: answer.status, ms: answeredAt - askedAt, dates };
+  return { status: answer.statusCode, ms: answeredAt - askedAt, dates };
 }
 
 async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {

@@ -24,6 +24,8 @@ const silentMs = 1000;
 const failoverMsMax = 15_000;
 /** A new replica is given the data at once, and not after 5 s in which others might come. */
 const soon = ['--repl-diskless-sync-delay', '0'];
+/** Replicas stay with their master: one of two would go over to a master that has none. */
+const faithful = ['--cluster-migration-barrier', '5'];
 
 interface Node {
   readonly server: RedisServer;
@@ -34,7 +36,8 @@ interface Node {
 async function startNode(): Promise<Node | null> {
   const busPort = await freePort();
   const cluster = ['--cluster-enabled', 'yes', '--cluster-node-timeout', String(silentMs)];
-  const server = await startRedis([...cluster, ...soon, '--cluster-port', String(busPort), '--appendonly', 'yes']);
+  const port = ['--cluster-port', String(busPort)];
+  const server = await startRedis([...cluster, ...soon, ...faithful, ...port, '--appendonly', 'yes']);
   if (server === null) return null;
   const redis = new Redis(server.url);
   redis.on('error', () => undefined);

@@ -7,6 +7,7 @@
 import { httpBase } from '../../protocol/router-url.ts';
 import type { Policy } from '../../protocol/worker-frames.parts.ts';
 import type { MachineFacts } from '../engine/engine.ts';
+import { dialTrouble } from './dial-trouble.ts';
 import type { Greeting } from './greet.ts';
 
 export interface Check {
@@ -69,10 +70,10 @@ export async function examine(options: DoctorOptions): Promise<Check[]> {
 
 async function router(url: string, options: DoctorOptions): Promise<{ checks: Check[]; policy: Policy | null }> {
   const base = httpBase(url);
-  const health = await options.askHealth(`${base}/health`).catch((error: unknown) => messageOf(error));
+  const health = await options.askHealth(`${base}/health`).catch((error: unknown) => dialTrouble(messageOf(error)));
   if (typeof health === 'string') {
     const fix =
-      'Is the router running, and is this its address (--router-url, AUXOT_ROUTER_URL)? Without a scheme, wss:// is meant.';
+      'Is the router running, and is this its address (--router-url, AUXOT_ROUTER_URL)? Without a scheme, ws:// is meant on this machine and in private networks, wss:// elsewhere.';
     const why = 'the router does not answer';
     const checks: Check[] = [
       { name: 'router', state: 'broken', message: `${base} does not answer: ${health}`, fix },

@@ -1,5 +1,6 @@
 /** A worker's socket over `ws`. Fragmented messages are put together and pings are answered by the library. */
 import { WebSocket } from 'ws';
+import { dialTrouble } from './dial-trouble.ts';
 import type { Dial } from './socket.ts';
 
 const dialMsMax = 15_000;
@@ -34,7 +35,7 @@ export const dialWs: Dial = (url, events) => {
   ws.on('ping', () => events.onAlive());
   ws.on('pong', () => events.onAlive());
   ws.on('error', error => {
-    trouble = error.message;
+    trouble = dialTrouble(error.message);
   });
   ws.on('close', (code, reason) => end(wasOpen ? code : 0, reason.toString('utf8') || trouble));
 
