@@ -2,15 +2,15 @@
 import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { request } from 'undici';
 import { parseFlags } from '../actors/config/flags.ts';
 import { readWorkerConfig, type WorkerConfig, workerFlags } from '../actors/config/worker-config.ts';
 import type { Engine } from '../actors/engine/engine.ts';
 import { probeMachine } from '../actors/engine/probe.ts';
 import { findModel } from '../actors/models/find-model.ts';
 import { checkLocalModel } from '../actors/models/local-model.ts';
+import { askHealth } from '../actors/worker/ask-health.ts';
 import { systemClock } from '../actors/worker/clock.ts';
-import { examine, type Health, isBroken, type ModelPlace, table } from '../actors/worker/doctor.ts';
+import { examine, isBroken, type ModelPlace, table } from '../actors/worker/doctor.ts';
 import { type CliWanted, type EngineEvents, wantedOf } from '../actors/worker/gpu-worker.ts';
 import { greet } from '../actors/worker/greet.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
@@ -56,17 +56,6 @@ export async function doctorCommand(args: readonly string[], openCli: OpenCli): 
   const ok = !isBroken(checks);
   process.stdout.write(flags.has('json') ? `${JSON.stringify({ ok, checks }, null, 2)}\n` : table(checks));
   return ok ? 0 : 1;
-}
-
-async function askHealth(url: string): Promise<Health> {
-  const askedAt = Date.now();
-  // `fetch` would refuse the ports that browsers refuse, where a router may well listen.
-  const answer = await request(url, { signal: AbortSignal.timeout(healthMsMax) });
-  await answer.body.dump();
-  const answeredAt = Date.now();
-  const theirs = Date.parse(String(answer.headers.date ?? ''));
-  const dates = Number.isNaN(theirs) ? null : { theirs, ours: (askedAt + answeredAt) / 2 };
-  return { status: answer.statusCode, ms: answeredAt - askedAt, dates };
 }
 
 async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {

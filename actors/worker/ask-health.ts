@@ -1,0 +1,16 @@
+import { request } from 'undici';
+import type { Health } from './doctor.ts';
+
+const healthMsMax = 10_000;
+
+/** Asks a router how it is. Rejects when nobody answers. */
+export async function askHealth(url: string): Promise<Health> {
+  const askedAt = Date.now();
+  // `fetch` would refuse the ports that browsers refuse, where a router may well listen.
+  const answer = await request(url, { signal: AbortSignal.timeout(healthMsMax) });
+  await answer.body.dump();
+  const answeredAt = Date.now();
+  const theirs = Date.parse(String(answer.headers.date ?? ''));
+  const dates = Number.isNaN(theirs) ? null : { theirs, ours: (askedAt + answeredAt) / 2 };
+  return { status: answer.statusCode, ms: answeredAt - askedAt, dates };
+}
