@@ -1,7 +1,8 @@
 /** `auxot-worker doctor`: looks at everything that a worker needs here, and says what is wrong. */
 import { randomUUID } from 'node:crypto';
-import { statfs } from 'node:fs/promises';
+import { access, constants, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Env } from '../actors/config/env.ts';
 import { parseFlags } from '../actors/config/flags.ts';
 import { readWorkerConfig, type WorkerConfig, workerFlags } from '../actors/config/worker-config.ts';
 import type { Engine } from '../actors/engine/engine.ts';
@@ -14,6 +15,7 @@ import { examine, isBroken, type ModelPlace, table } from '../actors/worker/doct
 import { type CliWanted, type EngineEvents, wantedOf } from '../actors/worker/gpu-worker.ts';
 import { greet } from '../actors/worker/greet.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
+import { withoutPassword } from '../protocol/router-url.ts';
 import type { Policy } from '../protocol/worker-frames.parts.ts';
 import { estimate } from '../registry/estimate.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
@@ -32,13 +34,14 @@ const healthMsMax = 10_000;
 
 type OpenCli = (wanted: CliWanted, events: EngineEvents) => Engine;
 
-export async function doctorCommand(args: readonly string[], openCli: OpenCli): Promise<number> {
+export async function doctorCommand(args: readonly string[], cliFor: (env: Env) => OpenCli): Promise<number> {
   const flags = parseFlags('auxot-worker doctor', args, { ...workerFlags, json: 'switch' });
   if (flags.has('help')) {
     process.stdout.write(doctorHelp);
     return 0;
   }
-  const config = readWorkerConfig(programEnv(), flags, { keyless: true });
+  const env = programEnv();
+  const config = readWorkerConfig(env, flags, { keyless: true });
   const checks = await examine({
     routerUrl: config.routerUrl,
     askHealth,
@@ -51,16 +54,22 @@ export async function doctorCommand(args: readonly string[], openCli: OpenCli): 
     findModel: policy => placeOf(policy, config),
     modelsFolder: config.models.folder,
     freeBytes,
-    findProgram: policy => programOf(policy, openCli),
+    findProgram: policy => programOf(policy, cliFor(env)),
   });
   const ok = !isBroken(checks);
   process.stdout.write(flags.has('json') ? `${JSON.stringify({ ok, checks }, null, 2)}\n` : table(checks));
   return ok ? 0 : 1;
 }
 
-async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }: WorkerConfig): Promise<ModelPlace> {
+async function placeOf(
+  policy: Policy | null,
+  { modelPath, models, llamaServer, sdServerPath }: WorkerConfig,
+): Promise<ModelPlace> {
   // A llama-server that runs has loaded what it serves.
-  if (llamaServer?.kind === 'running') return { kind: 'unknown', reason: 'a llama-server has loaded it' };
+  if (llamaServer?.kind === 'running') return served(llamaServer.url);
+  for (const program of [llamaServer?.path, sdServerPath])
+    if (program?.includes('/') && !(await isProgram(program)))
+      return { kind: 'none', reason: `no program is at ${program}`, fix: 'Give the path of one that may be run.' };
   if (modelPath === 'demo') return { kind: 'here', path: demoModel().path };
   if (modelPath !== null) {
     await checkLocalModel(modelPath);
@@ -85,6 +94,27 @@ async function placeOf(policy: Policy | null, { modelPath, models, llamaServer }
     return { kind: 'to fetch', name, fileBytes: needs.weightBytes, memoryBytes: needs.totalBytes };
   }
 }
+
+async function served(url: string): Promise<ModelPlace> {
+  const fix = 'Start it, or correct AUXOT_LLAMA_URL.';
+  const where = withoutPassword(url);
+  return askHealth(`${url}/health`).then(
+    ({ status }): ModelPlace =>
+      status === 200
+        ? { kind: 'unknown', reason: `the llama-server at ${where} has loaded it` }
+        : { kind: 'none', reason: `the llama-server at ${where} answers with status ${status}`, fix },
+    (error: unknown): ModelPlace => {
+      const why = error instanceof Error ? error.message : String(error);
+      return { kind: 'none', reason: `no llama-server answers at ${where}: ${why}`, fix };
+    },
+  );
+}
+
+const isProgram = (path: string): Promise<boolean> =>
+  access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  );
 
 /** Of the disk on which the folder is, or will be. */
 async function freeBytes(folder: string): Promise<number> {

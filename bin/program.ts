@@ -40,6 +40,11 @@ export function showFailure(error: unknown): number {
   return 1;
 }
 
+/** A reader of the output that goes (`| head`, a log program that ends) takes its lines with it, and not this program. */
+export function outliveReaders(): void {
+  for (const out of [process.stdout, process.stderr]) out.on('error', () => undefined);
+}
+
 /** A terminal, a shell and npm may each pass on the same key press. */
 const sameAskMs = 1000;
 

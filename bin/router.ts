@@ -7,7 +7,7 @@ import { readRouterConfig } from '../actors/config/router-config.ts';
 import { openRegistry } from '../registry/load.ts';
 import { listModels } from './models-command.ts';
 import { refreshModels } from './models-refresh.ts';
-import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
+import { outliveReaders, programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { replayJob } from './replay-command.ts';
 import { routerHelp } from './router-help.ts';
 import { serveRouter } from './serve.ts';
@@ -19,6 +19,7 @@ export const stopGraceMs = 10_000;
 
 async function serve(args: readonly string[]): Promise<number> {
   parseFlags('auxot-router', args, {});
+  outliveReaders();
   const given = readRouterConfig(programEnv());
   const diagnostics = openDiagnostics({ level: given.logLevel });
   const { policy, note } = resolvePolicy(given.policy, () => openRegistry(given.policy.registryFile));

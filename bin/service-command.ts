@@ -1,13 +1,14 @@
 /** `auxot-worker install`, `list` and `uninstall`: a worker as a service of this machine. */
 import { spawnSync } from 'node:child_process';
-import { realpathSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigError } from '../actors/config/env.ts';
+import { ConfigError, type Env } from '../actors/config/env.ts';
 import { parseFlags, UsageError } from '../actors/config/flags.ts';
+import { readWorkerConfig, workerFlags } from '../actors/config/worker-config.ts';
 import { maskedKey, stateFolder, unitName } from '../actors/service/service-files.ts';
 import { installService, listServices, type Machine, uninstallService } from '../actors/service/services.ts';
-import { routerUrl } from '../protocol/router-url.ts';
+import { withoutPassword } from '../protocol/router-url.ts';
 
 export const serviceCommands = ['install', 'list', 'uninstall'] as const;
 
@@ -40,8 +41,11 @@ const thisMachine: Machine = {
   },
 };
 
-export function serviceCommand(command: string, args: readonly string[], env: NodeJS.ProcessEnv): number {
-  if (command === 'list') return list();
+export function serviceCommand(command: string, args: readonly string[], env: Env): number {
+  if (command === 'list') {
+    parseFlags('auxot-worker list', args, {});
+    return list();
+  }
   if (command === 'uninstall') return uninstall(args);
   const specs = {
     name: 'value',
@@ -58,25 +62,24 @@ export function serviceCommand(command: string, args: readonly string[], env: No
     throw new UsageError(
       `auxot-worker install: --name takes small letters, digits and dashes, not ${JSON.stringify(name)}`,
     );
-  const key = flags.value('gpu-key') ?? env.AUXOT_GPU_KEY ?? '';
+  const words = settingsIn(flags.rest);
+  const key = flags.value('gpu-key') ?? words.AUXOT_GPU_KEY ?? env.AUXOT_GPU_KEY ?? '';
   if (key === '')
     throw new ConfigError('AUXOT_GPU_KEY', null, 'no key', 'Give the workers’ key, by --gpu-key or this variable.');
-  const url = routerUrl(flags.value('router-url') ?? env.AUXOT_ROUTER_URL ?? 'auxot.com', '/ws');
-  if (!url.ok) throw new UsageError(`auxot-worker install: ${url.message}`);
   const system = flags.has('always-on');
-  const modelPath = flags.value('model-path');
+  const modelPath = flags.value('model-path') ?? words.AUXOT_MODEL_FILE;
   const settings: Record<string, string> = {
+    ...words,
     AUXOT_GPU_KEY: key,
-    AUXOT_ROUTER_URL: url.url,
+    AUXOT_ROUTER_URL: flags.value('router-url') ?? words.AUXOT_ROUTER_URL ?? env.AUXOT_ROUTER_URL ?? 'auxot.com',
     // An account without a home has no other place for them.
     ...(system ? { HOME: stateFolder, AUXOT_MODELS_DIR: join(stateFolder, 'models') } : {}),
-    ...(modelPath === undefined
-      ? {}
-      : { AUXOT_MODEL_FILE: modelPath === 'demo' ? modelPath : realpathSync(modelPath) }),
-    ...settingsIn(flags.rest),
+    ...(modelPath === undefined ? {} : { AUXOT_MODEL_FILE: modelFileAt(modelPath) }),
   };
   for (const [setting, value] of Object.entries(settings))
     if (/[\r\n]/.test(value)) throw new UsageError(`auxot-worker install: ${setting} must be one line`);
+  // What the worker would refuse at each start, it refuses here.
+  settings.AUXOT_ROUTER_URL = readWorkerConfig(settings, parseFlags('auxot-worker install', [], workerFlags)).routerUrl;
   const program = realpathSync(process.argv[1] ?? '');
   if (!program.endsWith('.js'))
     throw new UsageError('auxot-worker install: build the program first (npm run build), and install the built one');
@@ -88,6 +91,13 @@ export function serviceCommand(command: string, args: readonly string[], env: No
   return say(
     `The worker "${name}" is installed and starts now.\n Its output: ${log}\n To remove it: auxot-worker uninstall ${name}\n${lingers}`,
   );
+}
+
+/** A service starts in another folder than the one that this path is seen from. */
+function modelFileAt(path: string): string {
+  if (path === 'demo') return path;
+  if (existsSync(path)) return realpathSync(path);
+  throw new UsageError(`auxot-worker install: no model file is at ${path} (--model-path, AUXOT_MODEL_FILE)`);
 }
 
 function settingsIn(words: readonly string[]): Record<string, string> {
@@ -109,7 +119,7 @@ function list(): number {
     system ? 'system' : 'user',
     running ? 'running' : 'stopped',
     maskedKey(key),
-    url,
+    withoutPassword(url),
   ]);
   const table = [['NAME', 'MODE', 'STATUS', 'GPU KEY', 'ROUTER URL'], ...rows];
   const widths = table[0]?.map((_, column) => Math.max(...table.map(row => (row[column] ?? '').length))) ?? [];

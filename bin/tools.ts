@@ -8,7 +8,7 @@ import { openHealthPage } from '../actors/tools/health.ts';
 import { openTools } from '../actors/tools/open-tools.ts';
 import { systemClock } from '../actors/worker/clock.ts';
 import { dialWs } from '../actors/worker/socket.ws.ts';
-import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
+import { outliveReaders, programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 
 // The command line may hold the key, and everybody on the machine can read a process's title.
 process.title = 'auxot-tools';
@@ -20,6 +20,7 @@ async function main(args: readonly string[]): Promise<number> {
   if (flags.has('version') || command === 'version') return print(`auxot-tools v${programVersion()}\n`);
   if (command !== undefined) throw unknownCommand('auxot-tools', command, ['help', 'version']);
 
+  outliveReaders();
   const env = programEnv();
   const config = readToolsConfig(env, flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });

@@ -5,6 +5,7 @@ import { driverNames, driverOf } from '../actors/cli/drivers.ts';
 import { cliEngine } from '../actors/cli/engine.cli.ts';
 import { placesFolder } from '../actors/cli/places.ts';
 import { openDiagnostics } from '../actors/config/diagnostics.ts';
+import type { Env } from '../actors/config/env.ts';
 import { parseFlags, unknownCommand } from '../actors/config/flags.ts';
 import { readWorkerConfig, workerFlags, workerHelp } from '../actors/config/worker-config.ts';
 import { llamaEngine } from '../actors/engine/engine.llama.ts';
@@ -23,7 +24,7 @@ import { dialWs } from '../actors/worker/socket.ws.ts';
 import { demoModel, openRegistry } from '../registry/load.ts';
 import { toolFormatOf } from '../registry/query.ts';
 import { doctorCommand } from './doctor-command.ts';
-import { programEnv, programVersion, showFailure, stopSignal } from './program.ts';
+import { outliveReaders, programEnv, programVersion, showFailure, stopSignal } from './program.ts';
 import { serviceCommand, serviceCommands } from './service-command.ts';
 
 // The command line may hold the key, and everybody on the machine can read a process's title.
@@ -34,8 +35,8 @@ const cliContextSize = 200_000;
 
 async function main(args: readonly string[]): Promise<number> {
   const [first = '', ...others] = args;
-  if (first === 'doctor') return doctorCommand(others, cliOf);
-  if (serviceCommands.some(command => command === first)) return serviceCommand(first, others, process.env);
+  if (first === 'doctor') return doctorCommand(others, cliFor);
+  if (serviceCommands.some(command => command === first)) return serviceCommand(first, others, programEnv());
   const flags = parseFlags('auxot-worker', args, workerFlags, { restMax: 1 });
   const [command] = flags.rest;
   if (flags.has('help') || command === 'help') return print(workerHelp);
@@ -43,7 +44,9 @@ async function main(args: readonly string[]): Promise<number> {
   if (command !== undefined)
     throw unknownCommand('auxot-worker', command, ['help', 'version', 'doctor', ...serviceCommands]);
 
-  const config = readWorkerConfig(programEnv(), flags);
+  outliveReaders();
+  const env = programEnv();
+  const config = readWorkerConfig(env, flags);
   const diagnostics = openDiagnostics({ level: config.logLevel });
   const modelPath = config.modelPath === 'demo' ? demoModel().path : config.modelPath;
   if (modelPath !== null) await checkLocalModel(modelPath);
@@ -95,7 +98,7 @@ async function main(args: readonly string[]): Promise<number> {
       const onLog = (line: string): void => diagnostics.debug('llama-server', { line });
       return serverEngine({ ...options, ...events, embeddings, toolFormat, server, onLog });
     },
-    openCli: cliOf,
+    openCli: cliFor(env),
     dial: config.debug === 0 ? dialWs : loggedDial(dialWs, config.debug, diagnostics),
     clock: systemClock,
     random: Math.random,
@@ -121,14 +124,18 @@ async function freeBytes(): Promise<number> {
   return vram.freeBytes + Math.min(ram.freeBytes, limit?.freeBytes ?? ram.freeBytes);
 }
 
-/** @throws when the policy names a program that nobody has written a driver for. */
-function cliOf({ type, contextSize, ...wanted }: CliWanted, { onState, onTrouble }: EngineEvents): Engine {
+/** The returned function throws when the policy names a program that nobody has written a driver for. */
+const cliFor =
+  (env: Env) =>
+  (wanted: CliWanted, events: EngineEvents): Engine =>
+    cliOf(wanted, events, env);
+
+function cliOf({ type, contextSize, ...wanted }: CliWanted, { onState, onTrouble }: EngineEvents, env: Env): Engine {
   const driver = driverOf(type);
   if (driver === undefined) {
     const known = driverNames.join(', ');
     throw new Error(`the router wants ${type} as CLI worker (AUXOT_CLI_TYPE there); this program knows ${known}`);
   }
-  const { env } = process;
   const folder = placesFolder(env);
   return cliEngine({ ...wanted, driver, contextSize: contextSize ?? cliContextSize, folder, env, onState, onTrouble });
 }

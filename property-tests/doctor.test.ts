@@ -25,8 +25,13 @@ interface Examined {
   readonly text: string;
 }
 
-async function doctor(url: string, key: string, args: readonly string[]): Promise<Examined> {
-  const env = { AUXOT_GPU_KEY: key, AUXOT_ROUTER_URL: url, AUXOT_MODELS_DIR: join(folder, 'not', 'there') };
+async function doctor(
+  url: string,
+  key: string,
+  args: readonly string[],
+  more: NodeJS.ProcessEnv = {},
+): Promise<Examined> {
+  const env = { AUXOT_GPU_KEY: key, AUXOT_ROUTER_URL: url, AUXOT_MODELS_DIR: join(folder, 'not', 'there'), ...more };
   const program = runProgram('worker', ['doctor', ...args], env, folder);
   const { status } = await within(60_000, program.ended, 'the doctor does not end');
   const text = program.output();
@@ -65,6 +70,22 @@ test('without a key all that needs none is looked at, and the key is what is bro
   for (const name of ['router', 'clock', 'memory', 'model', 'disk']) assert.is(of[name]?.state, 'ok', name);
   assert.is(of.key?.state, 'broken');
   assert.match(of.key?.fix ?? '', 'AUXOT_GPU_KEY');
+});
+
+test('an engine that is not there is broken, and no password in an address is shown', async () => {
+  const away = `127.0.0.1:${await freePort()}`;
+  const secret = router.wsUrl.replace('://', '://me:hunter2@');
+  const program = await doctor(secret, gpuKey, [
+    '--json',
+    '--model-path=demo',
+    '--llama-server-path=/nope/llama-server',
+  ]);
+  assert.equal([program.of.router?.state, program.of.model?.state], ['ok', 'broken']);
+  assert.match(program.of.model?.message ?? '', '/nope/llama-server');
+  const running = await doctor(secret, gpuKey, ['--json'], { AUXOT_LLAMA_URL: `http://me:hunter2@${away}` });
+  assert.is(running.of.model?.state, 'broken');
+  assert.match(running.of.model?.message ?? '', /no llama-server answers at http:\/\/…@127/);
+  assert.not.match(program.text + running.text, 'hunter2');
 });
 
 test('a router that is not there, and a model that nobody has heard of', async () => {

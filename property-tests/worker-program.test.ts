@@ -54,6 +54,19 @@ test('what it cannot understand ends it with 2 and a suggestion, what it lacks w
   assert.match(badDuration.out, 'AUXOT_HEARTBEAT_INTERVAL');
 });
 
+test('what the worker would refuse at each start is refused when it is installed (G24)', async () => {
+  const install = async (...words: string[]) => ran(['install', '--gpu-key', key, ...words]);
+  for (const [word, name] of [
+    ['AUXOT_JOB_TIMEOUT=5', /AUXOT_JOB_TIMEOUT=\\"5\\": not a duration/],
+    ['AUXOT_ROUTER_URL=ftp://nonsense', /AUXOT_ROUTER_URL: the router address begins with ftp/],
+    ['AUXOT_MODEL_FILE=nope.gguf', /no model file is at nope\.gguf/],
+  ] as const) {
+    const { code, out } = await install(word);
+    assert.ok(code === 1 || code === 2, out);
+    assert.match(out, name);
+  }
+});
+
 test('help and version are answered without a key', async () => {
   const help = await ran(['--help']);
   assert.is(help.code, 0);
@@ -128,10 +141,10 @@ for (const version of [1, 2]) {
     ));
 }
 
-test('a wrong key ends it with 1, and the key does not show', () =>
+test('a wrong key ends it with 3, and the key does not show', () =>
   withRouter({ type: 'error', error: 'invalid GPU key', details: '' }, async url => {
     const { code, out } = await ran(['--model-path', 'demo', '--router-url', url], { AUXOT_GPU_KEY: key });
-    assert.is(code, 1);
+    assert.is(code, 3);
     assert.match(out, 'invalid GPU key');
     assert.not.match(out, key);
   }));

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { httpBase, routerUrl } from './router-url.ts';
+import { httpBase, routerUrl, withoutPassword } from './router-url.ts';
 
 const { FC_RUNS = '200', FC_SEED } = process.env;
 const runs = { numRuns: Number(FC_RUNS), ...(FC_SEED === undefined ? {} : { seed: Number(FC_SEED) }) };
@@ -98,6 +98,14 @@ test('no text throws, what comes out is a socket address, and doing it again cha
     }),
     runs,
   );
+});
+
+test('a password in an address that is refused is not repeated', () => {
+  for (const given of ['user:secret@my router', 'wss://user:secr#et@ho st', 'ftp://user:secret@host']) {
+    const refused = routerUrl(given, '/ws');
+    assert.ok(!refused.ok && !/secr/.test(refused.message), JSON.stringify(refused));
+  }
+  assert.is(withoutPassword('ws://host:8080/ws'), 'ws://host:8080/ws');
 });
 
 test.run();

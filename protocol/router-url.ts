@@ -71,4 +71,4 @@ function split(text: string): { scheme: string; authority: string; path: string 
 }
 
 /** Addresses appear in diagnostics; passwords must not. */
-const withoutPassword = (text: string): string => text.replace(/\/\/[^/?#]*@/, '//…@');
+export const withoutPassword = (text: string): string => text.replace(/^((?:[a-z][a-z0-9+.-]*:)?\/\/)?.*@/is, '$1…@');

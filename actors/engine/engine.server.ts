@@ -14,6 +14,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { withoutPassword } from '../../protocol/router-url.ts';
 import { runChoices } from './choices.ts';
 import {
   type Engine,
@@ -136,13 +137,15 @@ export function serverEngine({
         if (!(error instanceof ServerTrouble)) throw error;
         if (error.status === null && program === null && Date.now() - complainedAt >= complainEveryMs) {
           complainedAt = Date.now();
-          onTrouble(`no llama-server answers at ${at.base} (AUXOT_LLAMA_URL); it is waited for: ${error.message}`);
+          onTrouble(
+            `no llama-server answers at ${withoutPassword(at.base)} (AUXOT_LLAMA_URL); it is waited for: ${error.message}`,
+          );
         }
         const isOther = error.status !== null && error.status !== 503;
         if (isOther)
           throw new EngineError(
             'model_load_failed',
-            `${at.base}/health answers as no llama-server does: ${error.message}`,
+            `${withoutPassword(at.base)}/health answers as no llama-server does: ${error.message}`,
           );
       }
       if (program !== null && Date.now() - startedAt > loadMsMax)

@@ -4,7 +4,7 @@
  * - Every check is done, whatever the others found; what cannot be looked at without another is `skipped`, and says why.
  * - What is `broken` keeps a worker from serving, and has a fix. A `warning` does not.
  */
-import { httpBase } from '../../protocol/router-url.ts';
+import { httpBase, withoutPassword } from '../../protocol/router-url.ts';
 import type { Policy } from '../../protocol/worker-frames.parts.ts';
 import type { MachineFacts } from '../engine/engine.ts';
 import { dialTrouble } from './dial-trouble.ts';
@@ -69,8 +69,10 @@ export async function examine(options: DoctorOptions): Promise<Check[]> {
 }
 
 async function router(url: string, options: DoctorOptions): Promise<{ checks: Check[]; policy: Policy | null }> {
-  const base = httpBase(url);
-  const health = await options.askHealth(`${base}/health`).catch((error: unknown) => dialTrouble(messageOf(error)));
+  const base = withoutPassword(httpBase(url));
+  const health = await options
+    .askHealth(`${httpBase(url)}/health`)
+    .catch((error: unknown) => dialTrouble(messageOf(error)));
   if (typeof health === 'string') {
     const fix =
       'Is the router running, and is this its address (--router-url, AUXOT_ROUTER_URL)? Without a scheme, ws:// is meant on this machine and in private networks, wss:// elsewhere.';

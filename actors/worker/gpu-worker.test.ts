@@ -341,12 +341,35 @@ test('a router that drains gets its jobs finished, and then a new connection', (
     assert.ok(lines[0]?.heard.some(({ type }) => type === 'complete'));
   }));
 
+test('a router that drains and goes is followed by a connection that stays when the job is done', () => {
+  const ack = (n: number) => ({
+    ...ack2(),
+    ...(n === 1 ? {} : { jobs: [{ job_id: job.job_id, attempt: n, seq: 0 }] }),
+  });
+  return inWorld(ack, async ({ engines, lines, send, next }) => {
+    await next('hello');
+    await until(() => engines.length > 0, 'an engine');
+    first(engines).finishLoad();
+    await next('config');
+    send(job);
+    await until(() => first(engines).jobs.length === 1, 'the job');
+    send({ type: 'drain' });
+    await new Promise(resolve => setTimeout(resolve, 30));
+    lines[0]?.socket.terminate();
+    await until(() => lines.length === 2, 'the second connection');
+    await next('hello');
+    first(first(engines).jobs).resolve(result);
+    await new Promise(resolve => setTimeout(resolve, 300));
+    assert.equal([lines.length, lines[1]?.closed], [2, null]);
+  });
+});
+
 test('a refused key, a CLI policy and a model that cannot be loaded end the worker with a reason', async () => {
   await inWorld(
     () => ({ type: 'error', error: 'invalid GPU key', details: 'x' }),
     async ({ worker }) => {
       const end = await worker.ended;
-      assert.is(end.exitCode, 1);
+      assert.is(end.exitCode, 3);
       assert.match(end.message, 'AUXOT_GPU_KEY');
     },
   );

@@ -85,7 +85,8 @@ export interface GpuWorkerOptions {
 
 /** How a worker ended by itself. */
 export interface WorkerEnd {
-  readonly exitCode: 0 | 1;
+  /** 3: the router refuses the key; whoever starts workers again need not try that again at once (weakness G3). */
+  readonly exitCode: 0 | 1 | 3;
   readonly message: string;
 }
 
@@ -119,6 +120,8 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   let policy: Policy | null = null;
   let statusAt = 0;
   let nameTroubleTold: string | null = null;
+  /** Counts the connections. */
+  let connection = 0;
   let stopping = false;
   let finish: (end: WorkerEnd) => void = () => undefined;
   const ended = new Promise<WorkerEnd>(resolve => {
@@ -149,6 +152,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       };
     },
     onOpen: (ack, version) => {
+      connection += 1;
       diagnostics.info('connected', { workerId: ack.gpu_id ?? '', protocol: version });
       jobs.resume(version === 2 ? (ack.jobs ?? []) : []);
       if (ack.policy === undefined) diagnostics.warn('the router sent no policy; serving with defaults');
@@ -165,7 +169,7 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
       jobs.endAll('lost');
     },
     hurried: () => jobs.held > 0,
-    onRefused: reason => end({ exitCode: 1, message: `${reason}; check --gpu-key (AUXOT_GPU_KEY)` }),
+    onRefused: reason => end({ exitCode: 3, message: `${reason}; check --gpu-key (AUXOT_GPU_KEY)` }),
     onTrouble: message => diagnostics.warn(message),
   });
 
@@ -372,8 +376,10 @@ export function gpuWorker(options: GpuWorkerOptions): GpuWorker {
   /** The router takes no more of our answers soon: finish what runs, then look for a router again. */
   const drained = async (): Promise<void> => {
     diagnostics.info('the router drains: running jobs finish, then this worker dials again');
+    const drains = connection;
     await jobs.idle(options.jobMsMax);
-    if (!stopping) link.redial('drained');
+    // A connection that is newer has not drained.
+    if (!stopping && connection === drains) link.redial('drained');
   };
 
   /** What has been fetched stays for the next time. */
