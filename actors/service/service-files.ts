@@ -34,7 +34,7 @@ export function systemdUnit({ name, command, system }: WorkerService, envFile: s
     '',
     '[Service]',
     `EnvironmentFile=${envFile.replaceAll('%', '%%')}`,
-    `ExecStart=${command.map(systemdWord).join(' ')}`,
+    `ExecStart=${command.map((word, n) => systemdWord(word, n === 0)).join(' ')}`,
     ...account,
     'Restart=always',
     'RestartSec=5',
@@ -45,9 +45,9 @@ export function systemdUnit({ name, command, system }: WorkerService, envFile: s
   ].join('\n')}\n`;
 }
 
-/** A word of a command line: systemd expands `%` and `$` in them. */
-const systemdWord = (word: string): string => {
-  const plain = word.replaceAll('%', '%%').replaceAll('$', '$$$$');
+/** A word of a command line: systemd expands `%` in them, and `$` in all but the program. */
+const systemdWord = (word: string, isProgram: boolean): string => {
+  const plain = word.replaceAll('%', '%%').replaceAll('$', isProgram ? '$$' : '$$$$');
   return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : `"${plain.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
 };
 

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { suite } from 'uvu';
 import * as assert from 'uvu/assert';
-import { maskedKey, readEnvironmentFile, readPlistEnvironment, type WorkerService } from './service-files.ts';
+import {
+  maskedKey,
+  readEnvironmentFile,
+  readPlistEnvironment,
+  systemdUnit,
+  type WorkerService,
+} from './service-files.ts';
 import { installService, listServices, type Machine, ServiceError, uninstallService } from './services.ts';
 
 const test = suite<{ folder: string }>('services');
@@ -97,6 +103,36 @@ test('what fails is told with the command, and other systems are refused', ({ fo
     () => listServices(machineIn(folder, 'win32').machine),
     (error: unknown) => error instanceof ServiceError,
   );
+});
+
+test('a worker that cannot be stopped keeps its files, and one that does not run is removed', ({ folder }) => {
+  const noBus: [number, string] = [1, 'Failed to connect to bus'];
+  const unit = join(folder, 'home/.config/systemd/user/auxot-worker-den.service');
+  const stops = 'systemctl --user disable --now';
+  const asks = 'systemctl --user is-active';
+  installService(machineIn(folder, 'linux').machine, serviceOf(false));
+  for (const answer of [noBus, [0, 'active\n'] as [number, string]]) {
+    const { machine } = machineIn(folder, 'linux', { [stops]: noBus, [asks]: answer });
+    assert.throws(() => uninstallService(machine, 'den'), /its files are kept: systemctl .* failed: Failed to connect/);
+    assert.ok(statSync(unit).isFile());
+  }
+  const { machine } = machineIn(folder, 'linux', { [stops]: [1, 'not loaded'], [asks]: [3, 'inactive\n'] });
+  assert.ok(uninstallService(machine, 'den'));
+  assert.throws(() => statSync(unit));
+});
+
+test('a launchd service that is installed again starts with its new settings', ({ folder }) => {
+  const { machine, ran } = machineIn(folder, 'darwin');
+  installService(machine, serviceOf(false));
+  assert.equal(
+    ran.map(line => line.split(' ').slice(0, 2).join(' ')),
+    ['launchctl unload', 'launchctl load'],
+  );
+});
+
+test('systemd gets its words as they are: no variable is expanded in them', () => {
+  const unit = systemdUnit({ ...serviceOf(false), command: ['/a/no$de', '/b/wor$ker.js', '100%'] }, '/e');
+  assert.match(unit, 'ExecStart=/a/no$de /b/wor$$ker.js 100%%\n');
 });
 
 test('keys of any length are masked (G23)', () => {

@@ -88,8 +88,11 @@ export function installService(machine: Machine, service: WorkerService): string
     const envFile = (places.env ?? '').slice(system ? machine.root.length : 0);
     writeFileSync(places.service, systemdUnit(service, envFile), { mode: 0o644 });
   }
-  if (mac) must(machine, 'launchctl', ['load', '-w', places.service]);
-  else {
+  if (mac) {
+    // One that is loaded would go on with the settings of before.
+    machine.run('launchctl', ['unload', places.service]);
+    must(machine, 'launchctl', ['load', '-w', places.service]);
+  } else {
     must(machine, 'systemctl', [...scope(system), 'daemon-reload']);
     must(machine, 'systemctl', [...scope(system), 'enable', unitName(name)]);
     must(machine, 'systemctl', [...scope(system), 'restart', unitName(name)]);
@@ -108,16 +111,17 @@ export function listServices(machine: Machine): InstalledService[] {
   });
 }
 
-/** @returns whether there was one. */
+/**
+ * @returns whether there was one.
+ * @throws ServiceError when it cannot be told that it no longer runs: its files stay then, so that it can still be stopped.
+ */
 export function uninstallService(machine: Machine, name: string): boolean {
   let found = false;
-  for (const system of scopes(machine)) {
+  for (const system of scopes(machine).reverse()) {
     const places = placesOf(machine, name, system);
     if (!existsSync(places.service)) continue;
     found = true;
-    // One that does not run cannot be stopped, and its files go all the same.
-    if (machine.platform === 'darwin') machine.run('launchctl', ['unload', '-w', places.service]);
-    else machine.run('systemctl', [...scope(system), 'disable', '--now', unitName(name)]);
+    stop(machine, name, system, places.service);
     rmSync(places.service);
     if (places.env !== null) rmSync(places.env, { force: true });
     if (machine.platform !== 'darwin') machine.run('systemctl', [...scope(system), 'daemon-reload']);
@@ -137,6 +141,23 @@ function serviceAt(machine: Machine, name: string, system: boolean): InstalledSe
   const text = read(places.env ?? places.service);
   const env = text === null ? {} : mac ? readPlistEnvironment(text) : readEnvironmentFile(text);
   return { name, system, running, key: env.AUXOT_GPU_KEY ?? '', routerUrl: env.AUXOT_ROUTER_URL ?? '' };
+}
+
+/** One that does not run cannot be stopped, and is well. */
+function stop(machine: Machine, name: string, system: boolean, file: string): void {
+  const mac = machine.platform === 'darwin';
+  const [program, ...args] = mac
+    ? (['launchctl', 'unload', '-w', file] as const)
+    : (['systemctl', ...scope(system), 'disable', '--now', unitName(name)] as const);
+  const { status, output } = machine.run(program, args);
+  if (status === 0) return;
+  const state = mac
+    ? machine.run('launchctl', ['list', plistLabel(name)])
+    : machine.run('systemctl', [...scope(system), 'is-active', unitName(name)]);
+  const isOver = mac ? state.status !== 0 : /^(inactive|failed|unknown)$/.test(state.output.trim());
+  if (isOver) return;
+  const why = `${[program, ...args].join(' ')} failed: ${output.trim()}`;
+  throw new ServiceError(`the worker may still run, so its files are kept: ${why}`);
 }
 
 /** System services, then those of the user. */
