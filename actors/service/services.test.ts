@@ -121,6 +121,16 @@ test('a worker that cannot be stopped keeps its files, and one that does not run
   assert.throws(() => statSync(unit));
 });
 
+test('a system service whose account cannot read its program is not installed (G24)', ({ folder }) => {
+  const { machine } = machineIn(folder, 'linux', { 'runuser -u auxot -- test -r /opt/auxot/worker.js': [1, ''] });
+  assert.throws(
+    () => installService(machine, serviceOf(true)),
+    /the account auxot cannot read \/opt\/auxot\/worker.js/,
+  );
+  assert.equal(listServices(machine), []);
+  installService(machine, serviceOf(false));
+});
+
 test('a launchd service that is installed again starts with its new settings', ({ folder }) => {
   const { machine, ran } = machineIn(folder, 'darwin');
   installService(machine, serviceOf(false));

@@ -80,6 +80,7 @@ export function installService(machine: Machine, service: WorkerService): string
     const shell = ['--shell', '/usr/sbin/nologin', serviceUser];
     must(machine, 'useradd', ['--system', '--home-dir', stateFolder, '--no-create-home', ...shell]);
   }
+  if (system) mustRead(machine, service);
   if (mac) mkdirSync(dirname(places.log), { recursive: true });
   if (places.env !== null) writePrivate(places.env, environmentFile(service.env), 0o700);
   if (mac) writePrivate(places.service, launchdPlist(service, places.log), 0o755);
@@ -98,6 +99,15 @@ export function installService(machine: Machine, service: WorkerService): string
     must(machine, 'systemctl', [...scope(system), 'restart', unitName(name)]);
   }
   return places.log;
+}
+
+/** What is in somebody's home is mostly closed to the account of the service, which would then start and end for ever (G24). */
+function mustRead(machine: Machine, { command, env }: WorkerService): void {
+  for (const file of [...command, env.AUXOT_MODEL_FILE])
+    if (file?.startsWith('/') && machine.run('runuser', ['-u', serviceUser, '--', 'test', '-r', file]).status !== 0)
+      throw new ServiceError(
+        `the account ${serviceUser} cannot read ${file}: put it where everybody can, as below /opt, and install it from there`,
+      );
 }
 
 export function listServices(machine: Machine): InstalledService[] {
