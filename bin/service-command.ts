@@ -43,8 +43,8 @@ const thisMachine: Machine = {
 
 export function serviceCommand(command: string, args: readonly string[], env: Env): number {
   if (command === 'list') {
-    parseFlags('auxot-worker list', args, {});
-    return list();
+    const asked = parseFlags('auxot-worker list', args, { help: 'switch' });
+    return asked.has('help') ? say(help) : list();
   }
   if (command === 'uninstall') return uninstall(args);
   const specs = {
@@ -137,8 +137,9 @@ function list(): number {
 }
 
 function uninstall(args: readonly string[]): number {
-  const { rest } = parseFlags('auxot-worker uninstall', args, {}, { restMax: 1 });
-  const [name] = rest;
+  const flags = parseFlags('auxot-worker uninstall', args, { help: 'switch' }, { restMax: 1 });
+  if (flags.has('help')) return say(help);
+  const [name] = flags.rest;
   if (name === undefined)
     throw new UsageError('auxot-worker uninstall: which one? auxot-worker list shows their names');
   if (!/^[a-z0-9][a-z0-9-]*$/.test(name) || !uninstallService(thisMachine, name)) {

@@ -59,6 +59,7 @@ test('mistakes are told, with the nearest known word', () => {
     'auxot-router: unknown command "setpu". Did you mean setup?',
   );
   assert.match(unknownCommand('auxot-router', 'frobnicate', ['setup']).message, /Try auxot-router help\./);
+  assert.match(unknownCommand('auxot-worker', 'doctor', ['doctor']).message, /doctor comes first: auxot-worker doctor/);
 });
 
 test('a suggestion is near, or the beginning of a word', () => {

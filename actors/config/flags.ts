@@ -70,6 +70,7 @@ export function parseFlags<const Specs extends Readonly<Record<string, FlagKind>
 }
 
 export function unknownCommand(program: string, word: string, commands: readonly string[]): UsageError {
+  if (commands.includes(word)) return new UsageError(`${program}: ${word} comes first: ${program} ${word} …`);
   const near = suggest(word, commands);
   const hint = near === null ? `Try ${program} help.` : `Did you mean ${near}?`;
   return new UsageError(`${program}: unknown command ${shown(word)}. ${hint}`);
